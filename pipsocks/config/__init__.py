@@ -1,0 +1,1 @@
+"""A TOML file, the environment and the command line become one frozen settings object."""

@@ -1,0 +1,1 @@
+"""Plain HTTP requests: one gated request in, one response out."""

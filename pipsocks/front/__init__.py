@@ -1,0 +1,1 @@
+"""Who speaks, and what do they want: the first byte, the SOCKS and the HTTP conversation."""

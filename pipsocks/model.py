@@ -1,0 +1,182 @@
+"""The values that every room speaks of. Nothing of pipsocks is imported here, and no Twisted."""
+
+from __future__ import annotations
+
+import ipaddress
+from functools import cached_property
+from typing import Any, Protocol
+
+import attrs
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class Secret:
+    """A text that prints as ``***``: it reaches the wire through `reveal` and nothing else."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "***"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return "***"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._text))
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        raise TypeError("a secret is not pickled")
+
+
+@attrs.frozen
+class Destination:
+    """
+    Where a client, or a chain's next hop, is to be reached.
+
+    `host` is a name in ASCII (A-labels) as it was asked for, or the canonical text of a literal address:
+    the codecs have already turned every spelling of an address into that.
+    """
+
+    host: str
+    port: int
+
+    @cached_property
+    def address(self) -> Address | None:
+        """The literal address, or None for a name."""
+        try:
+            return ipaddress.ip_address(self.host)
+        except ValueError:
+            return None
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@attrs.frozen
+class Login:
+    """A user and a password, for a hop or from a client."""
+
+    user: str
+    password: Secret
+
+
+@attrs.frozen
+class Request:
+    """
+    What a client asked for, once it may ask.
+
+    `protocol` is what the journal calls it: ``socks5``, ``socks4``, ``connect`` or ``http`` (one forwarded
+    request). `user` is who logged in, empty where nobody had to.
+    """
+
+    destination: Destination
+    protocol: str
+    user: str = ""
+
+
+@attrs.frozen
+class Attempt:
+    """One try at one chain, as the journal tells it. `outcome` is a refusal's token, or ``ok``."""
+
+    chain: str
+    hop: str
+    outcome: str
+    milliseconds: float
+
+
+@attrs.frozen
+class Ended:
+    """How a session ended: the outcome's token, the bytes from the client (`up`) and to it (`down`)."""
+
+    token: str
+    up: int = 0
+    down: int = 0
+
+
+class Entry(Protocol):
+    """One session's line in the journal, being filled. Closing it twice is a programming error."""
+
+    protocol: str
+    user: str
+    route: str
+    relay: str
+    destination: Destination | None
+
+    def attempted(self, attempt: Attempt) -> None:
+        """Add an attempt."""
+
+    def close(self, ended: Ended) -> None:
+        """Write the line."""
+
+
+class Transport(Protocol):
+    """
+    All that conversations, hops and the relay use of a socket, so that a lean transport can stand in for Twisted's.
+
+    The producer of `registerProducer` has `pauseProducing`, `resumeProducing` and `stopProducing`.
+    """
+
+    def write(self, data: bytes, /) -> None:
+        """Send `data`; buffered without a bound, so mind the producer."""
+
+    def loseConnection(self) -> None:
+        """Close once everything is written."""
+
+    def loseWriteConnection(self) -> None:
+        """Shut the output down (FIN) once everything is written."""
+
+    def abortConnection(self) -> None:
+        """Close at once, with a reset."""
+
+    def pauseProducing(self) -> None:
+        """Stop reading."""
+
+    def resumeProducing(self) -> None:
+        """Read again."""
+
+    def registerProducer(self, producer: Any, streaming: bool, /) -> None:
+        """Let the fill of the write buffer pause `producer`."""
+
+    def unregisterProducer(self) -> None:
+        """End that."""
+
+    def getPeer(self) -> Any:
+        """The other side's address."""
+
+    def getHost(self) -> Any:
+        """Our side's address."""
+
+
+@attrs.frozen
+class Problem:
+    """One thing that is wrong with a start: what, where (option, file, line, key), and what to do."""
+
+    what: str
+    where: str = ""
+    hint: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.where}: " if self.where else ""
+        hint = f"\nhint: {self.hint}" if self.hint else ""
+        return f"{where}{self.what}{hint}"
+
+
+class StartError(Exception):
+    """Nothing can be started from this configuration; carries every problem that was found."""
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__("; ".join(str(problem) for problem in problems))
+        self.problems = problems

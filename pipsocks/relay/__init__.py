@@ -1,0 +1,1 @@
+"""Two legs joined until both directions are done."""

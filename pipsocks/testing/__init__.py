@@ -1,0 +1,1 @@
+"""Faulty hops and origins, for our tests and our users'."""

@@ -1,0 +1,1 @@
+"""Hops, chains, and dialling: names, addresses, Happy Eyeballs."""
