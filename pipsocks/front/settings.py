@@ -6,6 +6,8 @@ import ipaddress
 
 import attrs
 
+from pipsocks.model import Problem
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -25,3 +27,17 @@ class ListenerSettings:
     clients: tuple[Network, ...] = ()
     strict: bool = False
     source: str = ""
+
+    def isGuarded(self, host: str) -> bool:
+        """Whether not everybody can use it when it is bound to the address `host`: no open proxy by accident."""
+        if self.auth or self.clients:
+            return True
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+
+    def openProxyProblem(self, address: str) -> Problem:
+        """What to say of one that is not guarded."""
+        return Problem(
+            f"{address} would be an open proxy: anybody who reaches it could use it",
+            self.source,
+            "require a login (--auth htpasswd:FILE) or name the clients' networks (--clients 192.0.2.0/24)",
+        )

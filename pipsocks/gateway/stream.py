@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 from typing import Protocol as Seam
 
@@ -92,7 +91,7 @@ class FarStream(Protocol):
     def __init__(self) -> None:
         self._held: Held | None = Held()
         self._successor: Successor | None = None
-        self.whenFirstByte: Callable[[], None] | None = None
+        self.bound: tuple[str, int] | None = None  # what the last SOCKS hop says that it bound
 
     def dataReceived(self, data: bytes) -> None:
         """Hold, or pass on."""

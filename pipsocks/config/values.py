@@ -1,0 +1,196 @@
+"""The types of settings: what a value of the file must be, and how the text of a flag or a variable becomes one.
+
+The file is exact (no ``"off"`` for false, no 8.9 for 8, true is no number), which cattrs alone is not: every type
+that a key may have is registered here with a hook of our own. A text is first read into what the file would have
+held, and then passes the same hook.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Any, Final, NewType
+
+import attrs
+import cattrs
+
+from pipsocks.front.settings import Network
+
+Seconds = NewType("Seconds", float)
+Count = NewType("Count", int)
+Text = NewType("Text", str)
+Form = NewType("Form", str)
+Auth = NewType("Auth", str)
+Endpoint = NewType("Endpoint", str)
+Client = NewType("Client", str)
+
+OFF: Final = Endpoint("off")
+LONGEST: Final = 1_000_000_000
+"""The largest number of seconds: more than thirty years, and within what a reactor can wait."""
+MOST: Final = 1_000_000
+"""The largest count."""
+
+
+class Wrong(ValueError):
+    """A value that a key cannot have: what is wrong with it, and what to write instead."""
+
+    def __init__(self, what: str, hint: str) -> None:
+        super().__init__(what)
+        self.hint = hint
+
+
+@attrs.frozen
+class Upstream:
+    """One entry of ``upstream``: the chain's text, its secrets not yet expanded, and the name given to it."""
+
+    chain: str = attrs.field(repr=False)
+    name: str = ""
+
+
+_NUMBER: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
+_WORDS: Final = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+def readNumber(text: str) -> object:
+    """The number that `text` spells, as the file would hold it; other text is left for the type to refuse."""
+    if not _NUMBER.fullmatch(text):
+        return text
+    return float(text) if "." in text else int(text)
+
+
+def readSwitch(text: str) -> object:
+    """True or false, from the words that people write into variables; other text is left for the type to refuse."""
+    return _WORDS.get(text.lower(), text)
+
+
+def readText(text: str) -> object:
+    """`text` as it is."""
+    return text
+
+
+def structure(value: object, type: Any) -> Any:
+    """
+    `value`, once it is known to be exactly of `type`.
+
+    @raise Wrong: it is not.
+    """
+    return _converter.structure(value, type)
+
+
+def _switch(value: object, _: object) -> bool:
+    if not isinstance(value, bool):
+        raise Wrong(f"{_shown(value)} is neither true nor false", "write true or false, in a file without quotes")
+    return value
+
+
+def _seconds(value: object, _: object) -> float:
+    if type(value) not in (int, float) or not 0 < value <= LONGEST:  # type: ignore[operator]
+        raise Wrong(f"{_shown(value)} is not a number of seconds", "write a positive number, such as 3 or 0.5")
+    return float(value)  # type: ignore[arg-type]
+
+
+def _count(value: object, _: object) -> int:
+    if type(value) is not int or not 0 < value <= MOST:
+        raise Wrong(f"{_shown(value)} is not a count", "write a positive whole number, such as 8")
+    return value
+
+
+def _text(value: object, _: object) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise Wrong(f"{_shown(value)} is not a text", 'write a text that is not empty, in a file in quotes: "..."')
+    return value
+
+
+def _form(value: object, _: object) -> str:
+    if value not in ("text", "json"):
+        raise Wrong(f"{_shown(value)} is no format of the journal", "write text or json")
+    return str(value)
+
+
+def _auth(value: object, _: object) -> str:
+    """A checker's description; it may hold passwords, so that it is never shown."""
+    if not isinstance(value, str) or "\0" in value:
+        raise Wrong("this is no description of a login checker", "write a text such as htpasswd:FILE")
+    return value
+
+
+def _client(value: object, _: object) -> Network:
+    hint = "write a network such as 172.17.0.0/16 or fd00::/8, or one address"
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9A-Fa-f.:]{2,45}(/[0-9]{1,3})?", value):
+        raise Wrong(f"{_shown(value)} is not a network", hint)
+    try:
+        wide = ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        raise Wrong(f"{_shown(value)} is not a network", hint) from None
+    if "/" in value and wide.network_address != ipaddress.ip_address(value.split("/")[0]):
+        raise Wrong(f"{value} has bits set behind its prefix", f"write {wide}, or {value.split('/')[0]} for one address")
+    return wide
+
+
+def _upstream(value: object, _: object) -> Upstream:
+    """A chain: a text, or a table with a text and a name. It may hold a password, so that it is never shown."""
+    hint = 'write "socks5h://HOST:PORT", "direct", or { chain = "...", name = "..." }'
+    if isinstance(value, str) and value:
+        return Upstream(value)
+    if not isinstance(value, dict):
+        raise Wrong("this is not a chain", hint)
+    if unknown := sorted(set(value) - {"chain", "name"}):
+        raise Wrong(f"a chain's table has no key {_shown(unknown[0])}", hint)
+    if not isinstance(value.get("chain"), str) or not value["chain"]:
+        raise Wrong("a chain's table needs the text of its chain", hint)
+    name = value.get("name", "")
+    if not isinstance(name, str) or ("name" in value and not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name)):
+        raise Wrong(f"{_shown(name)} cannot be a chain's name", "write 1 to 64 letters, digits, dots, - and _")
+    return Upstream(value["chain"], name)
+
+
+def _endpoint(value: object, _: object) -> str:
+    """
+    A Twisted endpoint description, from one or from a short form.
+
+    Short forms: ``1080`` (on 127.0.0.1), ``127.0.0.1:1080``, ``[::1]:1080``, ``off``.
+    """
+    hint = "write PORT, ADDRESS:PORT, [IPV6]:PORT, off, or a Twisted endpoint such as tcp:1080:interface=127.0.0.1"
+    if type(value) is int:
+        raise Wrong(f"{value} is not a text", f'write it in quotes: "{value}"')
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise Wrong(f"{_shown(value)} is not a port to listen on", hint)
+    if value == OFF:
+        return OFF
+    if value.startswith("haproxy:"):
+        raise Wrong("the PROXY protocol is not there yet", "leave haproxy: away")
+    short = re.fullmatch(r"(?:(?P<four>[0-9.]+):|\[(?P<six>[0-9A-Fa-f:.]+)\]:)?(?P<port>[0-9]+)", value)
+    if short is None:
+        if ":" not in value or value.startswith((":", "*", "[", "localhost:")):
+            raise Wrong(f"{_shown(value)} is not a port to listen on", hint)
+        return value
+    host, port = short["four"] or short["six"] or "127.0.0.1", short["port"]
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        raise Wrong(f"{_shown(host)} is not an address", hint) from None
+    if len(port) > 5 or int(port) > 65535:
+        raise Wrong(f"{_shown(port)} is not a port", "write a number from 1 to 65535")
+    return f"tcp:{int(port)}:interface=" + str(address).replace(":", r"\:")
+
+
+def _shown(value: object) -> str:
+    """`value` as it may stand in an error: short, in one line."""
+    text = repr(value) if not isinstance(value, bool) else str(value).lower()
+    text = ascii(value) if not text.isascii() else text
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+_converter: Final = cattrs.Converter(detailed_validation=False)
+for _type, _hook in (
+    (Seconds, _seconds),
+    (Count, _count),
+    (Text, _text),
+    (Form, _form),
+    (Auth, _auth),
+    (Endpoint, _endpoint),
+    (Client, _client),
+    (Upstream, _upstream),
+    (bool, _switch),
+):
+    _converter.register_structure_hook(_type, _hook)

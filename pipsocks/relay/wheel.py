@@ -1,0 +1,114 @@
+"""The idle wheel: one timer for the limits of all tunnels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import attrs
+
+
+class Idler(Protocol):
+    """
+    What the wheel keeps: `at` is the wheel's `now` when something moved last, `limit` is in ticks.
+
+    Whoever keeps it busy stores `wheel.now` in `at`, and nothing else: no call, no timer, no allocation.
+    """
+
+    at: int
+    limit: int
+    slot: int
+
+    def expired(self) -> None:
+        """Nothing moved for `limit`. It is not in the wheel any more; it may add itself again."""
+
+
+@attrs.define(eq=False)
+class Wheel:
+    """
+    Tells each member once it has been idle for its limit: never earlier, and at most about a tick later.
+
+    A member waits in the slot in which it would be due if nothing moved any more, and is looked at only then. The
+    timer runs while there are members. `reactor` is an `IReactorTime`, `tick` is in seconds.
+    """
+
+    _reactor: Any
+    tick: float
+    now: int = attrs.field(init=False, default=0)
+    _began: float = attrs.field(init=False)
+    _slots: dict[int, set[Idler]] = attrs.field(init=False, factory=dict)
+    _timer: Any = attrs.field(init=False, default=None)
+
+    def __attrs_post_init__(self) -> None:
+        self._began = self._reactor.seconds()
+
+    def ticks(self, seconds: float) -> int:
+        """`seconds` as a limit: at least one tick."""
+        return max(1, math.ceil(seconds / self.tick))
+
+    def add(self, member: Idler) -> None:
+        """Watch `member` from now on."""
+        if self._timer is None:
+            self.now = self._elapsed()
+            self._timer = self._reactor.callLater(self.tick, self._turn)
+        member.at = self.now
+        self._place(member)
+
+    def discard(self, member: Idler) -> None:
+        """Forget `member`, if it is there."""
+        slot = self._slots.get(member.slot)
+        if slot is None or member not in slot:
+            return
+        slot.discard(member)
+        if not slot:
+            del self._slots[member.slot]
+        if not self._slots and self._timer is not None and self._timer.active():
+            self._timer.cancel()
+            self._timer = None
+
+    def _elapsed(self) -> int:
+        return int((self._reactor.seconds() - self._began) / self.tick)
+
+    def _place(self, member: Idler) -> None:
+        # `at` may be almost a tick younger than it says, hence the one more.
+        member.slot = max(member.at + member.limit, self.now) + 1
+        self._slots.setdefault(member.slot, set()).add(member)
+
+    def _turn(self) -> None:
+        before, self.now = self.now, self._elapsed()
+        for tick in range(before + 1, self.now + 1):
+            for member in self._slots.pop(tick, ()):
+                if self.now - member.at > member.limit:
+                    member.expired()
+                else:
+                    self._place(member)
+        self._timer = self._reactor.callLater(self.tick, self._turn) if self._slots else None
+
+
+@attrs.define(eq=False)
+class Watch:
+    """
+    Asks its members again and again, with one timer for all, until they say that they are done.
+
+    For what has no event of its own, such as the moment at which a peer has acknowledged everything.
+    """
+
+    _reactor: Any
+    interval: float = 0.05
+    _members: set[Callable[[], bool]] = attrs.field(init=False, factory=set)
+    _timer: Any = attrs.field(init=False, default=None)
+
+    def add(self, isDone: Callable[[], bool]) -> None:
+        """Ask `isDone` every `interval` seconds, until it returns True."""
+        self._members.add(isDone)
+        if self._timer is None:
+            self._timer = self._reactor.callLater(self.interval, self._ask)
+
+    def _ask(self) -> None:
+        self._timer = None
+        for isDone in tuple(self._members):
+            if isDone():
+                self._members.discard(isDone)
+        if self._members and self._timer is None:
+            self._timer = self._reactor.callLater(self.interval, self._ask)

@@ -1,0 +1,253 @@
+"""The composition root: what is built from the settings, the listeners, and their end."""
+
+from __future__ import annotations
+
+import gc
+import resource
+import signal
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.python.failure import Failure
+
+from pipsocks.forward import Forward
+from pipsocks.front.listener import HANDSHAKES, Clients, Listener, ListenerFactory
+from pipsocks.front.settings import ListenerSettings
+from pipsocks.gateway.session import Gateway
+from pipsocks.model import Problem, StartError
+from pipsocks.observe.journal import Journal, jsonLine, textLine
+from pipsocks.observe.systemd import Notify
+from pipsocks.observe.target import openTarget
+from pipsocks.policy.login import Logins
+from pipsocks.policy.own import OwnAddresses
+from pipsocks.relay import Relays
+from pipsocks.settings import Settings
+from pipsocks.upstream.chain import Chain, Network
+
+Say = Callable[[str], None]
+
+
+def makeService(reactor: Any, settings: Settings, say: Say) -> ProxyService:
+    """
+    Build everything and bind every listener: what is wrong is told before anything detaches.
+
+    @param say: writes a line to standard output, or to twistd's log.
+    @raise StartError: something cannot be had; no listener stays bound.
+    """
+    own = OwnAddresses()
+    network = Network(reactor, retry=settings.retry, isOwn=own)
+    gateway = Gateway(
+        clock=reactor,
+        chains=tuple(Chain(chain, network) for chain in settings.upstream),
+        relays=Relays(reactor, tunnelIdle=settings.timeouts.tunnel_idle),
+        journal=Journal(
+            openTarget(settings.journal.target, say),
+            jsonLine if settings.journal.form == "json" else textLine,
+            reactor.seconds,
+            time.time,
+        ),
+        isOwn=own,
+        retry=settings.retry,
+        timeouts=settings.timeouts,
+        via=settings.via,
+    )
+    clients = Clients(min(HANDSHAKES, _raiseDescriptorLimit() // 4))
+    forward = Forward(gateway)
+    service = ProxyService(reactor, settings, gateway, clients, say)
+    try:
+        for listening in settings.listeners:
+            logins = Logins.fromStrings(listening.auth, reactor, listening.source) if listening.auth else None
+            listener = Listener(
+                name=listening.protocol,
+                protocol=listening.protocol,
+                gateway=gateway,
+                clock=reactor,
+                clients=clients,
+                forward=forward,
+                logins=logins,
+                networks=listening.clients,
+                strict=listening.strict,
+            )
+            service.bind(listening, listener, own)
+    except StartError:
+        service.unbind()
+        raise
+    return service
+
+
+def _raiseDescriptorLimit() -> int:
+    """Raise the soft limit of open files to the hard one; returns what it is then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError):
+        return soft
+    return hard if hard != resource.RLIM_INFINITY else 1 << 20
+
+
+@attrs.define(eq=False)
+class Bound:
+    """A listener that listens."""
+
+    listener: Listener
+    port: IListeningPort
+
+    @property
+    def address(self) -> str:
+        """Where, as people write it."""
+        return _addressText(self.port.getHost())
+
+
+class ProxyService(Service):
+    """Listens from the moment it is made, accepts once the reactor runs, and drains when it is stopped."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        settings: Settings,
+        gateway: Gateway,
+        clients: Clients,
+        say: Say,
+        notify: Notify | None = None,
+    ) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        self._gateway = gateway
+        self._clients = clients
+        self._say = say
+        self._notify = Notify.fromEnvironment() if notify is None else notify
+        self._bound: list[Bound] = []
+
+    # beginning
+
+    def bind(self, settings: ListenerSettings, listener: Listener, own: OwnAddresses) -> None:
+        """
+        Listen.
+
+        @raise StartError: the description is wrong, the port is busy, or it would be an open proxy.
+        """
+        port = _listen(self._reactor, settings, ListenerFactory(listener))
+        bound = Bound(listener, port)
+        self._bound.append(bound)
+        host = port.getHost()
+        if not hasattr(host, "host"):
+            return
+        own.add(host.host, host.port)
+        if not settings.isGuarded(host.host):
+            raise StartError(settings.openProxyProblem(bound.address))
+        listener.name = f"{listener.protocol}:{bound.address}"
+
+    def unbind(self) -> None:
+        """Let go of every port."""
+        for bound in self._bound:
+            bound.port.stopListening()
+        self._bound.clear()
+
+    def startService(self) -> None:
+        """See `twisted.application.service.IService`."""
+        super().startService()
+        self._reactor.callWhenRunning(self._ready)
+
+    def _ready(self) -> None:
+        # Twisted sets its own handlers as the reactor starts; its SIGTERM knows no second one.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._signalled)
+        for line in startLines(self._bound, self._gateway, self._settings.notices):
+            self._say(line)
+        # What is there by now stays: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        self._notify.tell("READY=1", f"STATUS={len(self._bound)} listeners, {len(self._gateway.chains)} upstreams")
+
+    def _signalled(self, number: int, frame: object) -> None:
+        self._reactor.callFromThread(self._stopOrAbort)
+
+    def _stopOrAbort(self) -> None:
+        if self._clients.stopping:
+            self._abort("at the second signal")
+        else:
+            self._reactor.stop()
+
+    # end
+
+    def stopService(self) -> Deferred[None]:
+        """Stop accepting, let sessions finish for `timeouts.drain` seconds at most, then abort them."""
+        super().stopService()
+        self._notify.tell("STOPPING=1")
+        self.unbind()
+        self._clients.stop()
+        drained: Deferred[None] = Deferred()
+        if not self._clients.open:
+            return succeed(None)
+        self._say(f"pipsocks: stopping; {len(self._clients.open)} connections may take {self._drain:g} s to end")
+        timer = self._reactor.callLater(self._drain, self._abort, f"after {self._drain:g} s")
+
+        def empty() -> None:
+            self._clients.whenEmpty = None
+            if timer.active():
+                timer.cancel()
+            drained.callback(None)
+
+        self._clients.whenEmpty = empty
+        return drained
+
+    @property
+    def _drain(self) -> float:
+        return self._settings.timeouts.drain
+
+    def _abort(self, when: str) -> None:
+        self._say(f"pipsocks: aborted {len(self._clients.open)} connections {when}")
+        self._clients.abort()
+
+
+def _listen(reactor: Any, settings: ListenerSettings, factory: ListenerFactory) -> IListeningPort:
+    try:
+        listening = serverFromString(reactor, settings.endpoint).listen(factory)
+    except Exception as error:
+        # Twisted's parsers raise what their arguments happen to raise: ValueError, TypeError, KeyError, OSError.
+        hint = "write 1080, 127.0.0.1:1080, [::1]:1080 or a Twisted endpoint description (tcp:1080:interface=127.0.0.1)"
+        raise StartError(Problem(f"cannot listen on {settings.endpoint!r}: {error}", settings.source, hint)) from None
+    outcome: list[IListeningPort | Failure] = []
+    listening.addBoth(outcome.append)
+    port = outcome[0] if outcome else None
+    if isinstance(port, Failure):
+        raise StartError(_listenProblem(settings, port.value))
+    if port is None:
+        raise StartError(Problem(f"{settings.endpoint!r} does not listen at once", settings.source))
+    return port
+
+
+def _listenProblem(settings: ListenerSettings, error: BaseException) -> Problem:
+    cause = error.socketError if isinstance(error, CannotListenError) else error
+    text = getattr(cause, "strerror", None) or str(cause)
+    hint = "stop what listens there (ss -ltnp shows it), or choose another port"
+    if isinstance(cause, PermissionError):
+        hint = "choose a port from 1024 on, or give the service CAP_NET_BIND_SERVICE"
+    return Problem(f"cannot listen on {settings.endpoint}: {text}", settings.source, hint)
+
+
+def startLines(bound: Sequence[Bound], gateway: Gateway, notices: Sequence[str]) -> list[str]:
+    """What a start prints: notices, one line per listener, one for the chains, and how to set a shell up."""
+    names = {"socks": "SOCKS5", "http": "HTTP"}
+    lines = [f"pipsocks: {notice}" for notice in notices]
+    lines += [f"pipsocks: {names[b.listener.protocol]} on {b.address}" for b in bound]
+    lines.append("pipsocks: upstream " + " | ".join(chain.describe() for chain in gateway.chains))
+    flags = {b.listener.protocol: b.address for b in bound if hasattr(b.port.getHost(), "host")}
+    protocol = "http" if "http" in flags else "socks"
+    if flags:
+        address = flags[protocol].replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:")
+        lines.append(f'pipsocks: set a shell up with: eval "$(pipsocks env --{protocol} {address})"')
+    return lines
+
+
+def _addressText(address: Any) -> str:
+    if not hasattr(address, "host"):
+        return f"unix:{getattr(address, 'name', b'').decode(errors='replace')}"
+    return f"[{address.host}]:{address.port}" if ":" in address.host else f"{address.host}:{address.port}"
