@@ -343,4 +343,16 @@ SLUGS: Final = _table(
         "The time for finding a way ended while an upstream was still being asked.",
         "Take slow upstreams out, or raise retry.total.",
     ),
+    Slug(
+        "PS-UP23", "hop_not_reached", About.HOP, 502, 1, "destination_unavailable", "not reached",
+        "upstream {chain} was not reached by the hop before it: {detail}",
+        "A hop before the last could not, or would not, connect to the hop behind it.",
+        "Check the address of the later hop as the earlier one sees it, and what the earlier one allows.",
+    ),
+    Slug(
+        "PS-UP24", "hop_loop", About.HOP, 508, 2, "proxy_loop_detected", "loop",
+        "upstream {chain} is this proxy itself",
+        "The upstream's address is one of this proxy's own listeners: the request would run in a circle.",
+        "Name another upstream, or direct.",
+    ),
 )  # fmt: skip

@@ -56,6 +56,11 @@ class Option:
         return "--" + self.key.replace(".", "-").replace("_", "-")
 
     @property
+    def off(self) -> str:
+        """The flag that turns a switch off."""
+        return "--no-" + self.flag[2:]
+
+    @property
     def twin(self) -> str:
         """The variable of the environment."""
         return "PIPSOCKS_" + self.key.replace(".", "_").upper()
@@ -135,7 +140,7 @@ def parse(words: Sequence[str], options: Iterable[Option] = TABLE, rest: int = 0
     for option in options:
         known[option.flag] = option, None if option.metavar else "true"
         if not option.metavar:
-            known["--no-" + option.flag[2:]] = option, "false"
+            known[option.off] = option, "false"
     values: dict[str, list[str]] = {}
     others: list[str] = []
     problems: list[Problem] = []
@@ -172,7 +177,8 @@ def parse(words: Sequence[str], options: Iterable[Option] = TABLE, rest: int = 0
         else:
             values.setdefault(option.key, []).append(value)
     if len(others) > rest:
-        problems.append(Problem("this word is not expected here", _plain(others[rest]), "options begin with --; see --help"))
+        hint = "options begin with --; see --help"
+        problems.append(Problem("this word is not expected here", _plain(others[rest]), hint))
     if problems:
         raise StartError(*problems)
     return Arguments({key: tuple(texts) for key, texts in values.items()}, tuple(others))
@@ -193,7 +199,7 @@ def describe(options: Iterable[Option] = TABLE, width: int = 100) -> str:
     """The help's list of `options`: each with what it takes, its default and its twin in the environment."""
     lines = []
     for option in options:
-        lines.append(f"  {option.flag} {option.metavar}" if option.metavar else f"  {option.flag}, --no-{option.flag[2:]}")
+        lines.append(f"  {option.flag} {option.metavar}" if option.metavar else f"  {option.flag}, {option.off}")
         about = option.about + (" May be repeated." if option.many else "")
         default = f" Default: {option.default}." if option.default else ""
         twin = f" [${option.twin}]" if option.twin else ""

@@ -48,7 +48,10 @@ class Upstream:
 
 
 _NUMBER: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
-_WORDS: Final = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+_WORDS: Final = {
+    **dict.fromkeys(("true", "yes", "on", "1"), True),
+    **dict.fromkeys(("false", "no", "off", "0"), False),
+}
 
 
 def readNumber(text: str) -> object:
@@ -122,8 +125,9 @@ def _client(value: object, _: object) -> Network:
         wide = ipaddress.ip_network(value, strict=False)
     except ValueError:
         raise Wrong(f"{_shown(value)} is not a network", hint) from None
-    if "/" in value and wide.network_address != ipaddress.ip_address(value.split("/")[0]):
-        raise Wrong(f"{value} has bits set behind its prefix", f"write {wide}, or {value.split('/')[0]} for one address")
+    address, slash, _prefix = value.partition("/")
+    if slash and wide.network_address != ipaddress.ip_address(address):
+        raise Wrong(f"{value} has bits set behind its prefix", f"write {wide}, or {address} for one address")
     return wide
 
 

@@ -13,8 +13,8 @@ from pipsocks.gateway.session import Conversation
 from pipsocks.gateway.stream import HELD_LIMIT, Stream
 from pipsocks.model import Destination, Request
 from pipsocks.refusal import Refusal
-from pipsocks.wire.socks import SUCCEEDED, replyBytes
-from pipsocks.wire.socksserver import Credentials, Send, SocksError, SocksRequest, SocksServer
+from pipsocks.wire.socks import SUCCEEDED
+from pipsocks.wire.socksserver import Credentials, Send, SocksError, SocksRequest, SocksServer, replyBytes
 
 _log = Logger()
 _PROTOCOLS: Final = {4: "socks4", 5: "socks5"}

@@ -28,7 +28,7 @@ _PLAINEST: Final = ("PS-DE01", "PS-UP21", "PS-DE02", "PS-DE03", "PS-UP20", "PS-U
 
 
 class Chain(Protocol):
-    """What doubt needs of a chain."""
+    """What doubt needs of a chain. It is told from others by identity: names need not be unique."""
 
     @property
     def name(self) -> str:
@@ -70,26 +70,26 @@ class Findings:
 
     chains: Sequence[Chain]
     failing: bool
-    _said: dict[str, Refusal] = attrs.field(factory=dict, init=False)
-    _reports: dict[str, Refusal] = attrs.field(factory=dict, init=False)
+    _said: dict[Chain, Refusal] = attrs.field(factory=dict, init=False)
+    _reports: dict[Chain, Refusal] = attrs.field(factory=dict, init=False)
     _count: int = attrs.field(default=0, init=False)
 
     def add(self, chain: Chain, refusal: Refusal) -> None:
         """Note what `chain` said. An attempt cut by the deadline says nothing where the chain has said anything."""
-        if refusal.about is not About.NOTHING or chain.name not in self._said:
-            self._said[chain.name] = refusal
+        if refusal.about is not About.NOTHING or chain not in self._said:
+            self._said[chain] = refusal
         if refusal.about in _REPORTS:
-            self._reports[chain.name] = refusal
+            self._reports[chain] = refusal
             self._count += 1
 
     def isUsable(self, chain: Chain) -> bool:
         """Whether `chain` may be asked (again) in this search."""
-        return chain.name not in self._said or self._said[chain.name].about not in _SPENT
+        return chain not in self._said or self._said[chain].about not in _SPENT
 
     @property
     def reported(self) -> bool:
         """Whether every live chain has reported the destination, but for those that would not or could not ask."""
-        return bool(self._reports) and all(chain.name in self._reports for chain in self.chains if self.isUsable(chain))
+        return bool(self._reports) and all(chain in self._reports for chain in self.chains if self.isUsable(chain))
 
     @property
     def settled(self) -> bool:
@@ -116,7 +116,7 @@ class Findings:
             return next(iter(self._said.values()))
         if all(refusal.about is About.RULES for refusal in self._said.values()):
             return next(iter(self._said.values()))
-        listed = ", ".join(f"{name} {refusal.slug.brief}" for name, refusal in self._said.items())
+        listed = ", ".join(f"{chain.name} {refusal.slug.brief}" for chain, refusal in self._said.items())
         return Refusal("PS-UP09", detail=f"{len(self._said)} upstreams worked: {listed}")
 
 

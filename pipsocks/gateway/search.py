@@ -99,17 +99,15 @@ async def _attempt(
     hop, outcome = "", "ok"
     try:
         return await reaching
-    except Refusal:
+    except (Refusal, CancelledError) as failure:
         if not timer.active():
-            refusal = Refusal("PS-UP22", chain=chain.name, detail=f"{total:g} s")
-        hop, outcome = refusal.hop, refusal.token
-        raise refusal from None
-    except CancelledError:
-        if timer.active():
+            outcome = "deadline"
+            raise Refusal("PS-UP22", chain=chain.name, detail=f"{total:g} s") from None
+        if isinstance(failure, Refusal):
+            hop, outcome = failure.hop, failure.token
+        else:
             outcome = "cancelled"
-            raise
-        outcome = "deadline"
-        raise Refusal("PS-UP22", chain=chain.name, detail=f"{total:g} s") from None
+        raise
     finally:
         if timer.active():
             timer.cancel()

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import attrs
+from twisted.logger import Logger
+
+_log = Logger()
 
 
 class Idler(Protocol):
@@ -18,7 +21,7 @@ class Idler(Protocol):
 
     at: int
     limit: int
-    slot: int
+    slot: int  # the wheel's own
 
     def expired(self) -> None:
         """Nothing moved for `limit`. It is not in the wheel any more; it may add itself again."""
@@ -57,12 +60,13 @@ class Wheel:
 
     def discard(self, member: Idler) -> None:
         """Forget `member`, if it is there."""
-        slot = self._slots.get(member.slot)
-        if slot is None or member not in slot:
+        number, member.slot = member.slot, 0
+        slot = self._slots.get(number)
+        if slot is None:
             return
         slot.discard(member)
         if not slot:
-            del self._slots[member.slot]
+            del self._slots[number]
         if not self._slots and self._timer is not None and self._timer.active():
             self._timer.cancel()
             self._timer = None
@@ -79,10 +83,16 @@ class Wheel:
         before, self.now = self.now, self._elapsed()
         for tick in range(before + 1, self.now + 1):
             for member in self._slots.pop(tick, ()):
-                if self.now - member.at > member.limit:
-                    member.expired()
-                else:
+                if member.slot != tick:
+                    continue  # discarded by another's end just now
+                if self.now - member.at <= member.limit:
                     self._place(member)
+                    continue
+                member.slot = 0
+                try:
+                    member.expired()
+                except Exception:
+                    _log.failure("A tunnel's idle limit failed")
         self._timer = self._reactor.callLater(self.tick, self._turn) if self._slots else None
 
 

@@ -85,7 +85,8 @@ class SocksServer:
     def __init__(self, loginRequired: bool) -> None:
         self._loginRequired = loginRequired
         self._buffer = bytearray()
-        self._state: Callable[[], Event | None] = self._version
+        # The plain function: a bound method would make each handshake a cycle for the garbage collector.
+        self._state: Callable[[SocksServer], Event | None] = SocksServer._version
 
     @property
     def held(self) -> int:
@@ -102,18 +103,18 @@ class SocksServer:
 
         @raise SocksError: the client is refused; the codec is of no further use.
         """
-        return self._state()
+        return self._state(self)
 
     def accept(self) -> bytes:
         """The credentials are good: the octets that say so. The request comes next."""
         self._answer()
-        self._state = self._request5
+        self._state = SocksServer._request5
         return _ACCEPTED
 
     def reject(self) -> bytes:
         """The credentials are not good: the octets that say so. Close behind them (RFC 1929, section 2)."""
         self._answer()
-        self._state = self._done
+        self._state = SocksServer._done
         return _REJECTED
 
     def leftover(self) -> bytes:
@@ -123,7 +124,7 @@ class SocksServer:
         return data
 
     def _answer(self) -> None:
-        if self._state != self._waiting:
+        if self._state is not SocksServer._waiting:
             raise RuntimeError("no credentials wait for an answer")
 
     def _version(self) -> Event | None:
@@ -131,14 +132,14 @@ class SocksServer:
             return None
         version = self._buffer[0]
         if version == socks.VERSION_5:
-            self._state = self._greeting
+            self._state = SocksServer._greeting
         elif version != socks.VERSION_4:
             raise SocksError("PS-RQ01", f"first octet {version} is no SOCKS version", b"")
         elif self._loginRequired:
             raise SocksError("PS-AU01", "SOCKS 4 has no login", replyBytes(socks.VERSION_4, socks.NOT_ALLOWED))
         else:
-            self._state = self._request4
-        return self._state()
+            self._state = SocksServer._request4
+        return self._state(self)
 
     def _greeting(self) -> Event | None:
         buffer = self._buffer
@@ -147,10 +148,10 @@ class SocksServer:
         methods = bytes(buffer[2 : 2 + buffer[1]])
         del buffer[: 2 + len(methods)]
         if socks.METHOD_NONE in methods and not self._loginRequired:
-            self._state = self._request5
+            self._state = SocksServer._request5
             return Send(bytes([socks.VERSION_5, socks.METHOD_NONE]))
         if socks.METHOD_LOGIN in methods:
-            self._state = self._login
+            self._state = SocksServer._login
             return Send(bytes([socks.VERSION_5, socks.METHOD_LOGIN]))
         if self._loginRequired:
             raise SocksError("PS-AU01", "the client offers no login", _NO_METHOD)
@@ -169,9 +170,9 @@ class SocksServer:
         credentials = Credentials(bytes(buffer[2 : passwordAt - 1]), bytes(buffer[passwordAt:end]))
         del buffer[:end]
         if self._loginRequired:
-            self._state = self._waiting
+            self._state = SocksServer._waiting
             return credentials
-        self._state = self._request5
+        self._state = SocksServer._request5
         return Send(_ACCEPTED)
 
     def _waiting(self) -> Event | None:
@@ -199,7 +200,7 @@ class SocksServer:
             raise _failure5("PS-RQ10", str(invalid)) from None
         if not address.port:
             raise _failure5("PS-RQ10", "port 0")
-        self._state = self._done
+        self._state = SocksServer._done
         return SocksRequest(socks.VERSION_5, socks.CONNECT, host, address.port)
 
     def _request4(self) -> Event | None:
@@ -223,17 +224,14 @@ class SocksServer:
             if end < 0:
                 return None
         try:
-            if named:
-                host = parseHost(bytes(buffer[userEnd + 1 : end]))
-            else:
-                host = ".".join(map(str, packed))
+            host = parseHost(bytes(buffer[userEnd + 1 : end])) if named else ".".join(map(str, packed))
         except NameInvalid as invalid:
             raise _failure4("PS-RQ10", str(invalid)) from None
         if not port:
             raise _failure4("PS-RQ10", "port 0")
         userid = bytes(buffer[8:userEnd])
         del buffer[: end + 1]
-        self._state = self._done
+        self._state = SocksServer._done
         return SocksRequest(socks.VERSION_4, socks.CONNECT, host, port, userid)
 
     def _findNUL(self, start: int, limit: int, code: str, detail: str) -> int:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import atexit
 import base64
+import contextlib
 import functools
 import hashlib
 import http.server
 import io
-import os
 import random
 import socket
 import socketserver
@@ -19,7 +19,7 @@ import threading
 import zipfile
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import trustme
 
@@ -299,19 +299,14 @@ class Peer:
             threading.Thread(target=self._run, args=(connection,), daemon=True).start()
 
     def _run(self, connection: socket.socket) -> None:
-        with connection:
-            try:
-                self._serve(connection)
-            except OSError:
-                pass  # the client left
+        with connection, contextlib.suppress(OSError):  # the client left
+            self._serve(connection)
 
     def stop(self) -> None:
         """Close the port: connections to it are refused from now on."""
         # A close alone does not wake the thread that accepts.
-        try:
+        with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         self._socket.close()
 
 

@@ -1,4 +1,4 @@
-"""Child processes of the functional tests: pipsocks itself, scripted faults, and the real upstream proxies of Debian."""
+"""Child processes of the functional tests: pipsocks itself, scripted faults, real upstream proxies of Debian."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ HOP_USER, HOP_PASSWORD, PLAIN_PASSWORD = "hopper", "s3cr#t@hop", "s3cret.hop"
 
 def cleanEnvironment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The machine's environment without anything that steers proxies, pip, uv, git, curl or pipsocks."""
-    steering = re.compile(r"(?i)(PIP|UV|GIT|CURL|SSL|REQUESTS|PIPSOCKS|NOTIFY|LISTEN|PYTHON)_.*|(.*_)?proxy|PYTHON[A-Z]+")
+    steering = re.compile(
+        r"(?i)(PIP|UV|GIT|CURL|SSL|REQUESTS|PIPSOCKS|NOTIFY|LISTEN|PYTHON)_.*|(.*_)?proxy|PYTHON[A-Z]+"
+    )
     kept = {name: value for name, value in os.environ.items() if not steering.fullmatch(name)}
     return {**kept, "LC_ALL": "C.UTF-8", **(extra or {})}
 
@@ -198,9 +200,7 @@ class Pipsocks(Child):
             "--journal", self.journalFile, "--journal-format", "json", *options,
         ]  # fmt: skip
         path = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
-        super().__init__(
-            arguments, environment={**path, **(environment or {})}, directory=self.directory, strict=True
-        )
+        super().__init__(arguments, environment={**path, **(environment or {})}, directory=self.directory, strict=True)
 
     def port(self, protocol: str, family: int = 4) -> int:
         """The port of a listener, ``SOCKS5`` or ``HTTP``, from the lines that it prints at its start."""

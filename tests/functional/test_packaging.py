@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import tomllib
 import zipfile
 from functools import cache
 from pathlib import Path
@@ -37,7 +38,7 @@ def clean() -> dict[str, str]:
 
 
 def call(*command: str | Path, cwd: Path | str = "/", check: bool = True, **extra: str) -> str:
-    """Run a command, stdin closed, and return what it printed; an exit status other than 0 is an error that tells it."""
+    """Run a command, stdin closed, and return what it printed, which is also the error where it fails."""
     done = subprocess.run(
         [str(word) for word in command],
         cwd=cwd, env={**clean(), **extra}, stdin=subprocess.DEVNULL, timeout=300,
@@ -72,7 +73,7 @@ def pythons() -> dict[str, str]:
 
 
 class Workshop:
-    """One directory for the whole module: the tree's copy, a wheel, an sdist, and setuptools for builds without index."""
+    """The module's one directory: the tree's copy, a wheel, an sdist, and setuptools for builds without index."""
 
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="pipsocks-packaging-"))
@@ -111,8 +112,6 @@ class Workshop:
 
 def dependencies() -> list[str]:
     """Read what pipsocks asks for from the one place where it says so."""
-    import tomllib
-
     needs: list[str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     return needs
 
@@ -139,7 +138,7 @@ class PackagingTests(SynchronousTestCase):
         empty = environment / "empty"
         empty.mkdir()
         started = []
-        for where in (empty, Path("/"), tree or ROOT, (tree or ROOT) / "twisted"):
+        for where in (empty, tree or ROOT):
             for command in ("twistd", "twist"):
                 process = subprocess.Popen(
                     [bin / command, "--help"], cwd=where, env=clean(), text=True,
@@ -152,11 +151,10 @@ class PackagingTests(SynchronousTestCase):
             self.assertEqual(process.returncode, 0, f"{name}: {output}")
             self.assertRegex(output, r"(?m)^ +pipsocks  +A SOCKS5", f"{name} does not list it")
             self.assertNotIn("Traceback", output, name)
-        told = f"pipsocks {pipsocks.__version__}"
-        self.assertEqual(call(bin / "pipsocks", "--version", cwd=empty).strip(), told)
-        self.assertEqual(call(bin / "python", "-m", "pipsocks", "--version", cwd=empty).strip(), told)
-        script = "import importlib.metadata as m; print('pipsocks', m.version('pipsocks'))"
-        self.assertEqual(call(bin / "python", "-c", script, cwd=empty).strip(), told)
+        self.assertIn(pipsocks.__version__, call(bin / "pipsocks", "--version", cwd=empty).split())
+        self.assertIn(pipsocks.__version__, call(bin / "python", "-m", "pipsocks", "--version", cwd=empty).split())
+        script = "import importlib.metadata as m; print(m.version('pipsocks'))"
+        self.assertEqual(call(bin / "python", "-c", script, cwd=empty).strip(), pipsocks.__version__)
         self.assertIn("No broken requirements", call(bin / "python", "-m", "pip", "check"))
 
     def checkKind(self, kind: str, tool: str, version: str = RUNNING) -> None:
@@ -216,7 +214,9 @@ class PackagingTests(SynchronousTestCase):
         if missing and os.environ.get("PIPSOCKS_CI"):
             self.fail(f"Python {' and '.join(missing)} cannot be found; CI needs all of {', '.join(VERSIONS)}")
         if missing:
-            raise SkipTest(f"Python {' and '.join(missing)} is not installed; run: uv python install {' '.join(missing)}")
+            raise SkipTest(
+                f"Python {' and '.join(missing)} is not installed; run: uv python install {' '.join(missing)}"
+            )
 
     def test_wheelOnOtherPythons(self) -> None:
         """The wheel on the other supported Pythons."""
@@ -231,7 +231,9 @@ class PackagingTests(SynchronousTestCase):
         with zipfile.ZipFile(workshop().wheel) as wheel:
             names = set(wheel.namelist())
         self.assertLessEqual({"pipsocks/py.typed", "twisted/plugins/pipsocks_plugin.py"}, names)
-        self.assertEqual({name for name in names if name.startswith("twisted/")}, {"twisted/plugins/pipsocks_plugin.py"})
+        self.assertEqual(
+            {name for name in names if name.startswith("twisted/")}, {"twisted/plugins/pipsocks_plugin.py"}
+        )
         tops = {name.split("/")[0] for name in names}
         self.assertEqual(tops, {"pipsocks", "twisted", f"pipsocks-{pipsocks.__version__}.dist-info"})
         self.assertEqual([name for name in names if name.endswith(("dropin.cache", ".pyc"))], [])

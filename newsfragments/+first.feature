@@ -1,0 +1,1 @@
+The first pipsocks: a SOCKS and an HTTP forward proxy in one process, started with ``twistd -n pipsocks`` or ``pipsocks run``, with chains of upstream proxies, several chains as alternatives, one retry policy for both ports, logins, a journal of one line per session, and reason phrases that tell the users of pip what is wrong.

@@ -1,0 +1,139 @@
+"""The command line over the environment over the file over the defaults: what was given, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import attrs
+
+from pipsocks.config.file import Document, Given, Value, read
+from pipsocks.config.options import BY_KEY, TABLE, Arguments, Option, nearest
+from pipsocks.config.values import OFF, Wrong, structure
+from pipsocks.front.settings import ListenerSettings, Network, place
+from pipsocks.model import Destination, Problem, StartError
+
+DEFAULT: Final = "default"
+"""Where a value comes from that nobody gave."""
+
+_LISTEN: Final = {"socks": "tcp:1080:interface=127.0.0.1", "http": "tcp:3128:interface=127.0.0.1"}
+
+
+@attrs.define
+class Gathered:
+    """
+    Everything that was given, the highest layer's word for each key; secrets are not looked up yet.
+
+    @ivar given: by key; without what nobody gave, and without the listeners.
+    @ivar problems: what is wrong so far. What is right stands here all the same, to be judged further.
+    """
+
+    given: dict[str, Given] = attrs.field(factory=dict)
+    listeners: list[ListenerSettings] = attrs.field(factory=list)
+    problems: list[Problem] = attrs.field(factory=list)
+
+    def source(self, key: str) -> str:
+        """Where the value of `key` was written."""
+        return self.given[key].where if key in self.given else DEFAULT
+
+    def values(self, key: str) -> tuple[object, ...]:
+        """The values that were given for `key`."""
+        return tuple(value.value for value in self.given[key].values) if key in self.given else ()
+
+
+def gather(arguments: Arguments, environ: Mapping[str, str]) -> Gathered:
+    """Read the file that is named, and put the layers over each other. `environ` is where twins are looked up."""
+    gathered = Gathered()
+    above: dict[str, Given] = {}
+    for option in TABLE:
+        if option.key in arguments.values:
+            above[option.key] = _texts(option, arguments.values[option.key], option.flag, gathered.problems)
+        elif environ.get(option.twin):  # an empty variable is one that is not set
+            text = environ[option.twin]
+            texts = text.split() if option.many else [text]
+            above[option.key] = _texts(option, texts, option.twin, gathered.problems)
+    document = Document("")
+    if above.get("config") and above["config"].values:
+        try:
+            document = read(str(above["config"].values[-1].value))
+        except StartError as error:
+            gathered.problems += error.problems
+    gathered.problems += document.problems
+    gathered.given = {**document.given, **above}
+    _listeners(gathered, document)
+    return gathered
+
+
+def strangers(environ: Mapping[str, str], named: set[str]) -> list[Problem]:
+    """
+    The variables that look like ours and are none of ours.
+
+    A misspelt or future one might have been meant to forbid something, so that it is no warning.
+
+    @param named: the variables that the configuration names itself, for secrets.
+    """
+    twins = {option.twin for option in TABLE}
+    problems = []
+    for name in sorted(environ):
+        if name.startswith("PIPSOCKS_") and name not in twins and name not in named:
+            near = nearest(name, twins)
+            hint = f"did you mean {near}?" if near else "unset it; --help lists the variables that there are"
+            problems.append(Problem("there is no such option", name, hint))
+    return problems
+
+
+def _texts(option: Option, texts: tuple[str, ...] | list[str], where: str, problems: list[Problem]) -> Given:
+    """The values of a flag or a variable. Of one that cannot be repeated, the last counts."""
+    values = []
+    for text in texts if option.many else texts[-1:]:
+        if option.key == "auth" and not text:
+            continue  # as in the file, "" is for no login at all
+        try:
+            values.append(Value(structure(option.read(text), option.type), where))
+        except Wrong as wrong:
+            problems.append(Problem(str(wrong), where, wrong.hint))
+    return Given(tuple(values), where)
+
+
+def _listeners(gathered: Gathered, document: Document) -> None:
+    top: dict[str, Given] = {key: gathered.given[key] for key in ("auth", "clients", "strict") if key in gathered.given}
+    for protocol, default in _LISTEN.items():
+        own = [each for each in document.listeners or () if protocol in each]
+        given = gathered.given.pop(protocol, None)
+        if given is not None:
+            _replaced(gathered, given, protocol, own)
+            found = [_listener(protocol, value, top) for value in given.values]
+        elif document.listeners is not None:
+            found = [_listener(protocol, each[protocol].values[0], {**top, **each}) for each in own]
+        else:
+            found = [_listener(protocol, Value(default, DEFAULT), top)]
+        gathered.listeners += [listener for listener in found if listener.endpoint != OFF]
+    for listener in gathered.listeners:
+        # Other descriptions, and names, are judged once they are bound.
+        at = place(listener.endpoint)
+        if at and Destination(*at).address and not listener.isGuarded(at[0]):
+            gathered.problems.append(listener.openProxyProblem(str(Destination(*at))))
+    if not gathered.listeners and not gathered.problems:
+        where = document.where("listener") if document.listeners is not None else ""
+        gathered.problems.append(Problem("there is nothing to listen on", where, "leave --socks or --http on"))
+
+
+def _replaced(gathered: Gathered, given: Given, protocol: str, own: list[dict[str, Given]]) -> None:
+    """Judge listeners that stand for those `own` of the file."""
+    if len(given.values) > 1 and any(value.value == OFF for value in given.values):
+        hint = f"leave {BY_KEY[protocol].flag} off away, or the others"
+        gathered.problems.append(Problem("'off' stands beside listeners", given.where, hint))
+    for each in own:
+        if "auth" in each and each["auth"].values:
+            what = f"this would replace a listener that has a login of its own ({each['auth'].where})"
+            hint = f"leave {given.where} away, or move that auth to the top of the file, where it holds for all"
+            gathered.problems.append(Problem(what, given.where, hint))
+
+
+def _listener(protocol: str, value: Value, keys: Mapping[str, Given]) -> ListenerSettings:
+    def of(key: str) -> tuple[object, ...]:
+        return tuple(each.value for each in keys[key].values) if key in keys else ()
+
+    auth = tuple(str(each) for each in of("auth"))
+    clients = tuple(each for each in of("clients") if isinstance(each, Network))
+    return ListenerSettings(protocol, str(value.value), auth, clients, any(of("strict")), value.where)

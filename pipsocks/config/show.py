@@ -1,0 +1,68 @@
+"""The settings as a file would say them, with where each came from, and without secrets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from pipsocks.config.layers import DEFAULT, Gathered
+from pipsocks.config.load import Loaded
+from pipsocks.settings import Settings
+from pipsocks.upstream.settings import ChainSettings, HopSettings
+
+
+def show(loaded: Loaded) -> str:
+    """
+    The effective settings, in TOML, each with its source in a comment.
+
+    Logins are masked whole: the user's name may be a token. What a file names by reference is shown as what it
+    came to.
+    """
+    settings, gathered = loaded.settings, loaded.gathered
+    upstream = [_chain(chain, named) for chain, named in zip(settings.upstream, _names(gathered), strict=True)]
+    lines = [
+        _line("journal", _text(settings.journal.target), gathered.source("journal")),
+        _line("journal_format", _text(settings.journal.form), gathered.source("journal_format")),
+        _line("via", _switch(settings.via), gathered.source("via")),
+        _line("upstream", f"[{', '.join(upstream)}]", gathered.source("upstream")),
+    ]
+    lines += _listeners(settings, gathered)
+    for name, table in (("retry", settings.retry), ("timeouts", settings.timeouts)):
+        lines += ["", f"[{name}]"]
+        for key in table.__class__.__annotations__:
+            lines.append(_line(key, f"{getattr(table, key):.15g}", gathered.source(f"{name}.{key}")))
+    return "\n".join(lines) + "\n"
+
+
+def _listeners(settings: Settings, gathered: Gathered) -> Iterable[str]:
+    for listener in settings.listeners:
+        yield from ("", "[[listener]]")
+        yield _line(listener.protocol, _text(listener.endpoint), listener.source)
+        for key, value in (
+            ("auth", _list(_checker(each) for each in listener.auth)),
+            ("clients", _list(str(each) for each in listener.clients)),
+            ("strict", _switch(listener.strict)),
+        ):
+            yield _line(key, value, listener.sources.get(key, DEFAULT))
+
+
+def _line(key: str, value: str, source: str) -> str:
+    return f"{key + ' = ' + value:<50} # {source}"
+
+
+def _text(text: str) -> str:
+    return json.dumps(text)  # of what JSON writes, TOML reads all
+
+
+def _list(texts: Iterable[str]) -> str:
+    return f"[{', '.join(_text(text) for text in texts)}]"
+
+
+def _switch(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _checker(description: str) -> str:
+    """A checker's description; only of those known to take a file's path is the argument no secret."""
+    kind, colon, _ = description.partition(":")
+    return description if kind in ("htpasswd", "file", "unix") else f"{kind}{colon}***" if colon else kind

@@ -1,0 +1,34 @@
+"""Basic credentials out of a request's head (RFC 7617)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import Final
+
+from pipsocks.refusal import Refusal
+
+_BASIC: Final = re.compile(rb"(?i:basic) +([A-Za-z0-9+/]*={0,2})")
+
+
+def basicCredentials(values: list[bytes]) -> tuple[bytes, bytes]:
+    """
+    The user and the password of the ``Proxy-Authorization`` fields `values`, split at the first colon.
+
+    The octets are passed on as the client encoded them: UTF-8 or Latin-1 is for the checker to judge.
+
+    @raise Refusal: PS-AU01 where there are none of a scheme that is spoken here, PS-AU02 where they are malformed.
+    """
+    if not values or not values[0][:5].lower() == b"basic":
+        raise Refusal("PS-AU01")
+    match = _BASIC.fullmatch(values[0])
+    if match is None or len(values) > 1:
+        raise Refusal("PS-AU02")
+    try:
+        user, colon, password = base64.b64decode(match[1], validate=True).partition(b":")
+    except binascii.Error:
+        raise Refusal("PS-AU02") from None
+    if not colon:
+        raise Refusal("PS-AU02")
+    return user, password

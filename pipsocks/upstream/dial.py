@@ -1,0 +1,101 @@
+"""Dialling: a name looked up here, its addresses checked, and those very addresses connected to as literals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.error import ConnectError
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint, ITCPTransport
+from zope.interface import implementer
+
+from pipsocks.model import Destination
+from pipsocks.refusal import Refusal
+from pipsocks.upstream.failures import commonest, ofDial, ofName
+from pipsocks.upstream.names import Names, NameSilent, NameUnknown
+from pipsocks.upstream.race import AllFailed, race
+
+
+def _nothingIsOwn(host: str, port: int) -> bool:
+    return False
+
+
+@attrs.frozen(eq=False)
+class Network:
+    """
+    What everything that dials shares.
+
+    @ivar reactor: has TCP and the time.
+    @ivar connect: seconds for one TCP connect.
+    @ivar handshake: seconds for one hop's handshake, its TLS included.
+    @ivar isOwn: tells whether a literal address and port is one of our own listeners, which is never dialled.
+    """
+
+    reactor: Any
+    names: Names
+    connect: float = 3.0
+    handshake: float = 3.0
+    isOwn: Callable[[str, int], bool] = _nothingIsOwn
+
+    async def resolve(self, destination: Destination, isHop: bool = False) -> tuple[str, ...]:
+        """
+        The destination's addresses in the order to dial them.
+
+        @raise Refusal: it has none, or none was learnt in time.
+        """
+        try:
+            return await self.names.resolve(destination.host)
+        except (NameUnknown, NameSilent) as error:
+            raise ofName(error, destination, isHop) from None
+
+
+@implementer(IStreamClientEndpoint)
+@attrs.frozen(eq=False)
+class Dial:
+    """
+    A plain TCP connection to a destination, or to a chain's first hop, by Happy Eyeballs.
+
+    `connect` fails with `Refusal`: PS-DE01 to PS-DE07 for a destination, PS-UP01 to PS-UP05 for a hop; PS-LM01 when
+    out of descriptors; PS-RU02 or PS-UP24 when all its addresses are our own.
+    """
+
+    network: Network
+    destination: Destination
+    isHop: bool = False
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """See `IStreamClientEndpoint`."""
+        return Deferred.fromCoroutine(self._connect(protocolFactory))
+
+    async def _connect(self, factory: IProtocolFactory) -> IProtocol:
+        network, destination = self.network, self.destination
+        found = await network.resolve(destination, self.isHop)
+        addresses = [address for address in found if not network.isOwn(address, destination.port)]
+        if not addresses:
+            if self.isHop:
+                raise Refusal("PS-UP24", hop=str(destination))
+            raise Refusal("PS-RU02", where=str(destination))
+        try:
+            protocol = await race(network.reactor, map(self._endpoint, addresses), factory)
+        except AllFailed as failed:
+            network.names.forget(destination.host)
+            raise commonest([self._explain(failure.value) for failure in failed.failures]) from None
+        transport = ITCPTransport(getattr(protocol, "transport", None), None)
+        if transport is not None:
+            transport.setTcpNoDelay(True)
+        return protocol
+
+    def _endpoint(self, address: str) -> IStreamClientEndpoint:
+        kind = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
+        endpoint: IStreamClientEndpoint = kind(
+            self.network.reactor, address, self.destination.port, timeout=self.network.connect
+        )
+        return endpoint
+
+    def _explain(self, error: BaseException) -> Refusal:
+        if not isinstance(error, ConnectError):
+            raise error
+        return ofDial(error, self.destination, self.isHop)
