@@ -22,7 +22,6 @@ from pipsocks import __version__
 from pipsocks.config.load import load
 from pipsocks.config.options import TABLE, describe, parse
 from pipsocks.model import Problem, StartError
-from pipsocks.service import makeService as makeProxy
 from pipsocks.settings import Settings
 from pipsocks.upstream.parse import fromEnvironment, parseChain
 
@@ -107,7 +106,10 @@ def errorsOnly() -> ILogObserver:
 
 def makeService(options: Options) -> IService:
     """Bind every listener and return the service; ends the process where that cannot be done."""
+    # Here and not above: a command that only reads options needs none of what the service is built from.
     from twisted.internet import reactor
+
+    from pipsocks.service import makeService as makeProxy
 
     say = _printer(sys.stdout) if options.isForeground() else _logged
     try:

@@ -51,9 +51,3 @@ class CleanTests(SynchronousTestCase):
                 if words.search(line):
                     found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}")
         self.assertEqual(found, [])
-
-    def test_readmeCommandsAreCIs(self) -> None:
-        """The command that the README gives you for the tests is the one that CI runs."""
-        readme = (ROOT / "README.rst").read_text()
-        (command,) = re.findall(r"(?m)^    (python3 -m venv .*pytest)$", readme)
-        self.assertIn(command, (ROOT / ".ci" / "run").read_text())

@@ -16,6 +16,7 @@ from pipsocks.model import Destination, Problem, StartError
 DEFAULT: Final = "default"
 """Where a value comes from that nobody gave."""
 
+_SHARED: Final = ("auth", "clients", "strict")
 _LISTEN: Final = {"socks": "tcp:1080:interface=127.0.0.1", "http": "tcp:3128:interface=127.0.0.1"}
 
 
@@ -25,11 +26,13 @@ class Gathered:
     Everything that was given, the highest layer's word for each key; secrets are not looked up yet.
 
     @ivar given: by key; without what nobody gave, and without the listeners.
+    @ivar sources: where each listener's ``auth``, ``clients`` and ``strict`` were written, by key.
     @ivar problems: what is wrong so far. What is right stands here all the same, to be judged further.
     """
 
     given: dict[str, Given] = attrs.field(factory=dict)
     listeners: list[ListenerSettings] = attrs.field(factory=list)
+    sources: list[dict[str, str]] = attrs.field(factory=list)
     problems: list[Problem] = attrs.field(factory=list)
 
     def source(self, key: str) -> str:
@@ -96,18 +99,21 @@ def _texts(option: Option, texts: tuple[str, ...] | list[str], where: str, probl
 
 
 def _listeners(gathered: Gathered, document: Document) -> None:
-    top: dict[str, Given] = {key: gathered.given[key] for key in ("auth", "clients", "strict") if key in gathered.given}
+    top: dict[str, Given] = {key: gathered.given[key] for key in _SHARED if key in gathered.given}
     for protocol, default in _LISTEN.items():
         own = [each for each in document.listeners or () if protocol in each]
         given = gathered.given.pop(protocol, None)
         if given is not None:
             _replaced(gathered, given, protocol, own)
-            found = [_listener(protocol, value, top) for value in given.values]
+            found = [(value, top) for value in given.values]
         elif document.listeners is not None:
-            found = [_listener(protocol, each[protocol].values[0], {**top, **each}) for each in own]
+            found = [(each[protocol].values[0], {**top, **each}) for each in own]
         else:
-            found = [_listener(protocol, Value(default, DEFAULT), top)]
-        gathered.listeners += [listener for listener in found if listener.endpoint != OFF]
+            found = [(Value(default, DEFAULT), top)]
+        for value, keys in found:
+            if value.value != OFF:
+                gathered.listeners.append(_listener(protocol, value, keys))
+                gathered.sources.append({key: keys[key].where for key in _SHARED if key in keys})
     for listener in gathered.listeners:
         # Other descriptions, and names, are judged once they are bound.
         at = place(listener.endpoint)

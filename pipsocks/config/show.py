@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
+import attrs
+
 from pipsocks.config.layers import DEFAULT, Gathered
 from pipsocks.config.load import Loaded
+from pipsocks.config.values import Upstream
 from pipsocks.settings import Settings
 from pipsocks.upstream.settings import ChainSettings, HopSettings
 
@@ -19,7 +22,8 @@ def show(loaded: Loaded) -> str:
     came to.
     """
     settings, gathered = loaded.settings, loaded.gathered
-    upstream = [_chain(chain, named) for chain, named in zip(settings.upstream, _names(gathered), strict=True)]
+    names = [each.name for each in gathered.values("upstream") if isinstance(each, Upstream)] or [""]
+    upstream = [_chain(chain, name) for chain, name in zip(settings.upstream, names, strict=True)]
     lines = [
         _line("journal", _text(settings.journal.target), gathered.source("journal")),
         _line("journal_format", _text(settings.journal.form), gathered.source("journal_format")),
@@ -29,13 +33,13 @@ def show(loaded: Loaded) -> str:
     lines += _listeners(settings, gathered)
     for name, table in (("retry", settings.retry), ("timeouts", settings.timeouts)):
         lines += ["", f"[{name}]"]
-        for key in table.__class__.__annotations__:
-            lines.append(_line(key, f"{getattr(table, key):.15g}", gathered.source(f"{name}.{key}")))
+        for key, value in attrs.asdict(table).items():
+            lines.append(_line(key, f"{value:.15g}", gathered.source(f"{name}.{key}")))
     return "\n".join(lines) + "\n"
 
 
 def _listeners(settings: Settings, gathered: Gathered) -> Iterable[str]:
-    for listener in settings.listeners:
+    for listener, sources in zip(settings.listeners, gathered.sources, strict=True):
         yield from ("", "[[listener]]")
         yield _line(listener.protocol, _text(listener.endpoint), listener.source)
         for key, value in (
@@ -43,7 +47,21 @@ def _listeners(settings: Settings, gathered: Gathered) -> Iterable[str]:
             ("clients", _list(str(each) for each in listener.clients)),
             ("strict", _switch(listener.strict)),
         ):
-            yield _line(key, value, listener.sources.get(key, DEFAULT))
+            yield _line(key, value, sources.get(key, DEFAULT))
+
+
+def _chain(chain: ChainSettings, name: str) -> str:
+    text = _text(",".join(_hop(hop) for hop in chain.hops) or "direct")
+    return f"{{ chain = {text}, name = {_text(name)} }}" if name else text
+
+
+def _hop(hop: HopSettings) -> str:
+    login = "***@" if hop.login is not None else ""
+    parameters = []
+    if hop.tls is not None:
+        parameters = [f"{key}={value}" for key in ("ca", "cert", "sni") if (value := getattr(hop.tls, key))]
+        parameters += [] if hop.tls.verify else ["verify=off"]
+    return f"{hop.scheme}://{login}{hop.address}" + ("?" + "&".join(parameters) if parameters else "")
 
 
 def _line(key: str, value: str, source: str) -> str:

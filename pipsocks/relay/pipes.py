@@ -9,9 +9,9 @@ from typing import Final
 import attrs
 
 try:
-    from fcntl import F_SETPIPE_SZ, fcntl
-except ImportError:  # pragma: no cover (not Linux)
-    F_SETPIPE_SZ = None  # type: ignore[assignment]
+    import fcntl
+except ImportError:  # pragma: no cover (not a POSIX system)
+    fcntl = None  # type: ignore[assignment]
 
 PIPE_SIZE: Final = 262_144
 """What is asked for. An unprivileged user who has used up the quota of pipe pages gets less, and that is fine."""
@@ -25,7 +25,7 @@ Pipe = tuple[int, int]
 
 @attrs.define(eq=False)
 class Pipes:
-    """Lends non-blocking pipes, all of them empty."""
+    """Lends non-blocking pipes, all of them empty. Linux only, like what they are for."""
 
     _idle: list[Pipe] = attrs.field(init=False, factory=list)
 
@@ -37,9 +37,8 @@ class Pipes:
             pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             return None
-        if F_SETPIPE_SZ is not None:  # pragma: no branch
-            with suppress(OSError):
-                fcntl(pipe[1], F_SETPIPE_SZ, PIPE_SIZE)
+        with suppress(OSError):
+            fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, PIPE_SIZE)
         return pipe
 
     def give(self, pipe: Pipe) -> None:

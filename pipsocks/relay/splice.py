@@ -82,9 +82,7 @@ class Channel:
 
     def doRead(self) -> Exception | None:
         """`source` is readable: move one portion, so that a bulk stream leaves the others their turn."""
-        if self.sink.gone:
-            return self._discard()
-        if self._isBlocked():
+        if self.sink.gone or self._isBlocked():
             self._block()
             return None
         return self._splice() if self._bulk else self._copy()
@@ -92,6 +90,9 @@ class Channel:
     def doWrite(self) -> Exception | None:
         """`sink` is writable: Twisted's own buffer first, which is older than anything that is parked."""
         transport = self.sink.transport
+        if self.back._broken:
+            transport.stopWriting()
+            return CONNECTION_LOST if transport.disconnecting else None
         if transport.dataBuffer or transport._tempDataLen:
             outcome: Exception | None = Connection.doWrite(transport)
             if outcome is None and not self._isBlocked():
@@ -118,12 +119,10 @@ class Channel:
         """
         transport = self.source.transport
         self.back._drop()
-        if not self._broken and not self.source.ended and reason.check(ConnectionLost) and self._isDead():
+        if reason.type is ConnectionLost and self._hasMore():
             self._broken = True
             transport.stopWriting()
-            if not self.sink.gone and self._isBlocked():
-                transport.stopReading()
-            else:
+            if not self._isBlocked():
                 transport.startReading()
             return
         for hook in _HOOKS:
@@ -134,16 +133,18 @@ class Channel:
         transport = self.sink.transport
         return bool(self.sink.parked or transport.dataBuffer or transport._tempDataLen or self.back._broken)
 
-    def _isDead(self) -> bool:
+    def _hasMore(self) -> bool:
+        if self._broken or self.source.ended or self.sink.gone:
+            return False
         try:
             self.source.transport.socket.getpeername()
         except OSError:
-            return True
+            return True  # reset by the peer, and not read to the end
         return False
 
     def _block(self) -> None:
         self.source.transport.stopReading()
-        if not self.back._broken:
+        if not self.sink.gone and not self.back._broken:
             self.sink.transport.startWriting()
 
     def _resume(self) -> None:
@@ -152,15 +153,6 @@ class Channel:
 
     def _end(self) -> Exception:
         return CONNECTION_LOST if self._broken else CONNECTION_DONE
-
-    def _discard(self) -> Exception | None:
-        try:
-            count = self.source.transport.socket.recv_into(_buffer)
-        except (BlockingIOError, InterruptedError):
-            return None
-        except OSError:
-            return CONNECTION_LOST
-        return None if count else self._end()
 
     def _copy(self) -> Exception | None:
         try:

@@ -144,7 +144,10 @@ class Leg:
 
     def resumeProducing(self) -> None:
         """It is empty. A side that has ended is not read again: its end would be told twice."""
-        if not self.ended and not self.gone:
+        if getattr(self.peer.transport, "disconnecting", False):
+            # Closed from outside: Twisted waits with that for its producer to be done.
+            self.peer.transport.unregisterProducer()
+        elif not self.ended and not self.gone:
             self.transport.resumeProducing()
 
     def stopProducing(self) -> None:
@@ -277,6 +280,7 @@ class Tunnel:
             self._enter(State.CLOSING)
             if leg.secure and not peer.secure and not peer.ended:
                 peer.shut()
+                peer.transport.resumeProducing()
             else:
                 self._name(leg, reason)
                 peer.close()

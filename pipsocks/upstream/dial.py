@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint, ITCPTransport
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pipsocks.model import Destination
@@ -17,6 +18,24 @@ from pipsocks.refusal import Refusal
 from pipsocks.upstream.failures import commonest, ofDial, ofName
 from pipsocks.upstream.names import Names, NameSilent, NameUnknown
 from pipsocks.upstream.race import AllFailed, race
+
+
+class Limits(Protocol):
+    """The times that the retry policy gives, in seconds."""
+
+    @property
+    def connect(self) -> float:
+        """One TCP connect."""
+
+    @property
+    def handshake(self) -> float:
+        """One hop's handshake, its TLS included."""
+
+
+@attrs.frozen
+class _DefaultLimits:
+    connect: float = 3.0
+    handshake: float = 3.0
 
 
 def _nothingIsOwn(host: str, port: int) -> bool:
@@ -28,17 +47,19 @@ class Network:
     """
     What everything that dials shares.
 
-    @ivar reactor: has TCP and the time.
-    @ivar connect: seconds for one TCP connect.
-    @ivar handshake: seconds for one hop's handshake, its TLS included.
+    @ivar reactor: has TCP, the time and `callFromThread`.
+    @ivar retry: the limits.
     @ivar isOwn: tells whether a literal address and port is one of our own listeners, which is never dialled.
     """
 
     reactor: Any
-    names: Names
-    connect: float = 3.0
-    handshake: float = 3.0
+    retry: Limits = _DefaultLimits()
     isOwn: Callable[[str, int], bool] = _nothingIsOwn
+    names: Names = attrs.field()
+
+    @names.default
+    def _newNames(self) -> Names:
+        return Names(self.reactor)
 
     async def resolve(self, destination: Destination, isHop: bool = False) -> tuple[str, ...]:
         """
@@ -82,7 +103,7 @@ class Dial:
             protocol = await race(network.reactor, map(self._endpoint, addresses), factory)
         except AllFailed as failed:
             network.names.forget(destination.host)
-            raise commonest([self._explain(failure.value) for failure in failed.failures]) from None
+            raise commonest([self._explain(failure) for failure in failed.failures]) from None
         transport = ITCPTransport(getattr(protocol, "transport", None), None)
         if transport is not None:
             transport.setTcpNoDelay(True)
@@ -91,11 +112,11 @@ class Dial:
     def _endpoint(self, address: str) -> IStreamClientEndpoint:
         kind = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
         endpoint: IStreamClientEndpoint = kind(
-            self.network.reactor, address, self.destination.port, timeout=self.network.connect
+            self.network.reactor, address, self.destination.port, timeout=self.network.retry.connect
         )
         return endpoint
 
-    def _explain(self, error: BaseException) -> Refusal:
-        if not isinstance(error, ConnectError):
-            raise error
-        return ofDial(error, self.destination, self.isHop)
+    def _explain(self, failure: Failure) -> Refusal:
+        if not isinstance(failure.value, ConnectError):
+            failure.raiseException()
+        return ofDial(failure.value, self.destination, self.isHop)

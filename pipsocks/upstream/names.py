@@ -14,6 +14,7 @@ import socket
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from ipaddress import ip_address
 from itertools import zip_longest
 from typing import Any, Final
@@ -145,10 +146,8 @@ class Names:
                 answer = NameSilent(outOfDescriptors=True)
         except Exception as error:
             answer = error
-        try:
+        with suppress(OSError):  # the reactor is gone, and everybody who waited with it
             self._reactor.callFromThread(self._told, host, answer)
-        except Exception:  # noqa: S110
-            pass  # the reactor is gone, and everybody who waited with it
 
     def _told(self, host: str, answer: tuple[str, ...] | Exception) -> None:
         self._threads -= 1

@@ -146,7 +146,7 @@ class RequestGate:
             if self._version == b"1.0":
                 raise GateError(400, "Transfer-Encoding in HTTP/1.0")
             # In one spelling, for readers that compare cases
-            fields = *(field for field in fields if field[1] is not codings[0]), (b"Transfer-Encoding", b"chunked")
+            fields = *_without(b"transfer-encoding", fields), (b"Transfer-Encoding", b"chunked")
         if len(lengths) > 1:
             raise GateError(400, "repeated Content-Length")
         if lengths and not _LENGTH.fullmatch(lengths[0]):
@@ -155,7 +155,7 @@ class RequestGate:
         if self._method == b"CONNECT":
             if length or codings:
                 raise GateError(400, "CONNECT with content")
-            fields = (b"Host", self._target), *(field for field in fields if field[0].lower() != b"host")
+            fields = (b"Host", self._target), *_without(b"host", fields)
         elif hosts > 1:
             raise GateError(400, "repeated Host")
         elif not hosts and self._version == b"1.1":
@@ -176,3 +176,7 @@ class RequestGate:
 
     def _tunnel(self) -> None:
         return None
+
+
+def _without(name: bytes, fields: Fields) -> list[tuple[bytes, bytes]]:
+    return [field for field in fields if field[0].lower() != name]

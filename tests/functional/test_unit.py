@@ -73,7 +73,7 @@ class UnitTests(SynchronousTestCase):
         self.assertNotIn("MemoryDenyWriteExecute", service)
 
     def test_command(self) -> None:
-        """The unit's command starts, says READY once both ports are open, and ends with status 0 when it is told to stop."""
+        """The unit's command starts, says READY once both ports are open, and ends with status 0 on SIGTERM."""
         words = shlex.split(readUnit()["Service"]["ExecStart"])
         self.assertEqual(words[0], "/opt/pipsocks/bin/twistd")
         notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -114,4 +114,4 @@ class UnitTests(SynchronousTestCase):
             if wanted in states:
                 return states
         process.kill()
-        self.fail(f"{wanted} was not told: {process.communicate()[0]}")
+        raise AssertionError(f"{wanted} was not told: {process.communicate()[0]}")

@@ -1,0 +1,1 @@
+"""pipsocks beside its peers: ``python -m benchmarks``."""

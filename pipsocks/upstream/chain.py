@@ -1,0 +1,114 @@
+"""Chains: hops, left to right, as one way out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from pipsocks.model import Destination, Login
+from pipsocks.refusal import Refusal
+from pipsocks.upstream.dial import Dial, Network
+from pipsocks.upstream.failures import onNextHop
+from pipsocks.upstream.hop import Hop, HTTPHop, makeHop
+from pipsocks.upstream.settings import ChainSettings
+
+__all__ = ["Chain", "Network"]
+
+
+@attrs.frozen(eq=False)
+class Chain:
+    """
+    One way out. Without hops it is direct.
+
+    @ivar settings: its hops.
+    @ivar network: what its connections are made with.
+    @raise ValueError: a CA or certificate file of a hop is not PEM.
+    @raise OSError: it cannot be read.
+    """
+
+    settings: ChainSettings
+    network: Network
+    hops: tuple[Hop, ...] = attrs.field(init=False)
+
+    @hops.default
+    def _makeHops(self) -> tuple[Hop, ...]:
+        return tuple(map(makeHop, self.settings.hops))
+
+    @property
+    def name(self) -> str:
+        """What errors and the journal call it: its name, else its last hop's host and port."""
+        return self.settings.name or (str(self.hops[-1].address) if self.hops else "direct")
+
+    @property
+    def direct(self) -> bool:
+        """It has no hops."""
+        return not self.hops
+
+    @property
+    def endsInHTTP(self) -> bool:
+        """The last hop takes absolute-form requests."""
+        return bool(self.hops) and isinstance(self.hops[-1], HTTPHop)
+
+    @property
+    def login(self) -> Login | None:
+        """The last hop's."""
+        return self.hops[-1].login if self.hops else None
+
+    def describe(self) -> str:
+        """The hops as they are written, without user info and options: ``socks5h://a:1080,http://b:3128``."""
+        return ",".join(f"{hop.scheme}://{hop.address}" for hop in self.settings.hops) or "direct"
+
+    def connect(self, destination: Destination) -> IStreamClientEndpoint:
+        """
+        The whole way to `destination`.
+
+        Its `connect` fails with `Refusal`, for each reason that `Dial` and the hops' `over` list, which carries this
+        chain's name; what a hop before the last reports on the next one is PS-UP01 or PS-UP23. Cancelling it closes
+        whatever it opened.
+        """
+        if not self.hops:
+            return Dial(self.network, destination)
+        return self._named(self.hops[-1].over(self._toLast(), destination, self.network))
+
+    def reachLast(self) -> IStreamClientEndpoint:
+        """The way to the last hop, with TLS to it, without asking it for a tunnel; fails as `connect` does."""
+        return self._named(self.hops[-1].reach(self._toLast(), self.network))
+
+    def _toLast(self) -> IStreamClientEndpoint:
+        endpoint: IStreamClientEndpoint = Dial(self.network, self.hops[0].address, isHop=True)
+        for hop, following in pairwise(self.hops):
+            through = hop.over(endpoint, following.address, self.network)
+            endpoint = _Translated(through, partial(onNextHop, following=following.address))
+        return endpoint
+
+    def _named(self, endpoint: IStreamClientEndpoint) -> IStreamClientEndpoint:
+        def named(refusal: Refusal) -> Refusal:
+            refusal.chain = self.name
+            return refusal
+
+        return _Translated(endpoint, named)
+
+
+@implementer(IStreamClientEndpoint)
+@attrs.frozen(eq=False)
+class _Translated:
+    """An endpoint whose refusals are told otherwise."""
+
+    endpoint: IStreamClientEndpoint
+    translate: Callable[[Refusal], Refusal]
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """See `IStreamClientEndpoint`."""
+        return self.endpoint.connect(protocolFactory).addErrback(self._failed)
+
+    def _failed(self, failure: Failure) -> Failure:
+        if isinstance(failure.value, Refusal):
+            return Failure(self.translate(failure.value))
+        return failure
