@@ -90,7 +90,7 @@ def _told(slug: Slug) -> str:
 
 
 def _passwd(arguments: Arguments) -> None:
-    from pipsocks.policy.htpasswd import store
+    from pipsocks.policy.passwords import store
 
     name = _word(arguments, 0, "passwd FILE USER")
     user = _word(arguments, 1, "passwd FILE USER")

@@ -59,7 +59,7 @@ def makeService(reactor: Any, settings: Settings, say: Say) -> ProxyService:
         via=settings.via,
     )
     clients = Clients(min(HANDSHAKES, _raiseDescriptorLimit() // 4))
-    forward = Forward(gateway)
+    forward = Forward()
     service = ProxyService(reactor, settings, gateway, clients, say)
     try:
         for listening in settings.listeners:

@@ -7,6 +7,7 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
+from twisted.trial.unittest import SynchronousTestCase
 
 # In .ci/run, as root, every package that a test wants can be had; so a test that misses one has not been prepared.
 MUST_HAVE = bool(os.environ.get("PIPSOCKS_CI")) and os.geteuid() == 0
@@ -16,6 +17,18 @@ def reasonOf(report: pytest.TestReport) -> str:
     """Tell why a test was skipped."""
     told = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
     return told.removeprefix("Skipped: ")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _mktempElsewhere(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
+    """Let trial's mktemp() name paths in pytest's directory: by itself it makes them where pytest was started."""
+
+    def mktemp(case: SynchronousTestCase) -> str:
+        return str(tmp_path_factory.mktemp(case.id().rpartition(".")[2][:24]) / "temp")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SynchronousTestCase, "mktemp", mktemp)
+        yield
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,1 +1,5 @@
-"""Plain HTTP requests: one gated request in, one response out."""
+"""Plain HTTP forwarding: connections to origins and HTTP hops, and when a request is sent a second time."""
+
+from pipsocks.forward.exchange import Forward, Origins
+
+__all__ = ["Forward", "Origins"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol as Seam
 
+import attrs
 import h11
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
-from twisted.internet.protocol import Protocol
+from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
 from pipsocks.model import Transport
@@ -40,6 +41,7 @@ class Origin(Protocol):
     head. Content goes from the gate to its taker; until there is one the connection is not read.
 
     @ivar sent: the bytes sent for this request.
+    @ivar complete: whether all of it was sent.
     """
 
     transport: Transport  # type: ignore[assignment]
@@ -58,7 +60,7 @@ class Origin(Protocol):
         self._taker: Taker | None = None
         self._whenStale: Callable[[], None] | None = None
         self._keeps = False
-        self._complete = False
+        self.complete = False
         self._spoke = False
         self._lost: Failure | None = None
         self._unread = False  # nobody takes the content yet
@@ -78,7 +80,7 @@ class Origin(Protocol):
         self._h11 = h11.Connection(h11.CLIENT)
         self._gate = ResponseGate(request.method)
         self._whenStale, self._inform = None, inform
-        self._keeps = self._complete = self._spoke = False
+        self._keeps = self.complete = self._spoke = False
         self.sent = 0
         self._put(self._h11.send(request))
         head = self._head = Deferred()
@@ -92,7 +94,7 @@ class Origin(Protocol):
 
     def finish(self, trailers: Fields) -> None:
         """The request is complete."""
-        self._complete = True
+        self.complete = True
         self._put(self._h11.send(h11.EndOfMessage(headers=list(trailers))))
 
     def _put(self, data: bytes) -> None:
@@ -131,7 +133,7 @@ class Origin(Protocol):
     @property
     def reusable(self) -> bool:
         """Whether another request may be sent, once this one's response is complete."""
-        return self._keeps and self._complete and self._lost is None and not self._gate.held
+        return self._keeps and self.complete and self._lost is None and not self._gate.held
 
     def rest(self, whenStale: Callable[[], None]) -> None:
         """Wait for the next request; `whenStale` is called when there can be none."""
@@ -231,15 +233,26 @@ class Origin(Protocol):
             self.transport.abortConnection()
 
     def _fail(self, error: Exception) -> None:
-        head, over = self._head, self._over
+        waiting: Deferred[ResponseHead] | Deferred[Fields] | None = self._head or self._over
         self._head = self._over = self._taker = None
         self._keeps = False
-        waiting: Sequence[Deferred[ResponseHead] | Deferred[Fields]] = [each for each in (head, over) if each is not None]
-        for deferred in waiting:
-            deferred.errback(Failure(error))
+        if waiting is not None:
+            waiting.errback(Failure(error))
 
     def _regulate(self) -> None:
         pause = self._unread or self._slow
         if pause != self._paused:
             self._paused = pause
             (self.transport.pauseProducing if pause else self.transport.resumeProducing)()
+
+
+@attrs.define(eq=False)
+class OriginFactory(Factory):
+    """Makes the connection for one sending. `hear` is called when anything comes."""
+
+    noisy = False
+    hear: Callable[[], None]
+
+    def buildProtocol(self, addr: object) -> Origin:
+        """The connection."""
+        return Origin(self.hear)

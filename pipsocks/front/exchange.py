@@ -95,11 +95,8 @@ class Exchange:
 
     # the request's content
 
-    def pour(self, sink: Sink) -> None:
-        """Let `sink` have the content from now on; what has come already goes there at once."""
-        if self.received:
-            sink.finish(())
-            return
+    def pour(self, sink: Sink | None) -> None:
+        """Let `sink` have the content from now on, and what has come of it already at once; None: nobody."""
         self._sink = sink
         self.pump()
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Final
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pipsocks.front.answer import answerBytes
 from pipsocks.front.basic import basicCredentials
 from pipsocks.front.exchange import Exchange, gateRefusal
-from pipsocks.gateway.session import Conversation, Gateway
-from pipsocks.gateway.stream import HELD_LIMIT, Held, Stream
+from pipsocks.front.seam import Client, Origins
+from pipsocks.gateway.stream import HELD_LIMIT, Stream
 from pipsocks.model import Destination, Ended, Entry, Request
 from pipsocks.refusal import Refusal
 from pipsocks.wire.gate import Body, End, GateError, RequestGate, RequestHead
@@ -27,66 +26,6 @@ STALL_SECONDS: Final = 3600.0
 """How long a client may leave an answer unread before the next request, or the close."""
 
 _log = Logger()
-
-
-class Logins(Protocol):
-    """Who may use the listener."""
-
-    async def check(self, user: bytes, password: bytes) -> str:
-        """The user's name; raises `Refusal` (PS-AU02)."""
-
-
-class Origins(Protocol):
-    """The way to origins for one client's forwarded requests (`pipsocks.forward`)."""
-
-    async def forward(self, gateway: Gateway, target: AbsoluteTarget, entry: Entry, exchange: Exchange) -> None:
-        """Get the answer for `exchange`, or refuse it or cut it, and close `entry`."""
-
-    def close(self) -> None:
-        """Let go of every connection: the client is gone."""
-
-
-class Forward(Protocol):
-    """What forwards plain requests."""
-
-    def origins(self) -> Origins:
-        """For one client."""
-
-
-class Client(Stream, Protocol):
-    """What the conversation needs of the client's connection (`pipsocks.front.client.Client`)."""
-
-    clock: IReactorTime
-    gateway: Gateway
-    forward: Forward
-    held: Held
-    peer: str
-
-    @property
-    def logins(self) -> Logins | None:
-        """Who may use the listener; None for everybody."""
-
-    @property
-    def listener(self) -> Any:
-        """Its port; `name` is what the journal calls it."""
-
-    def startClock(self, seconds: float) -> None:
-        """Call `late` after that time."""
-
-    def stopClock(self) -> None:
-        """Don't."""
-
-    def settle(self) -> None:
-        """A request is complete."""
-
-    def tunnel(self, conversation: Conversation, request: Request, early: bytes) -> None:
-        """Let the gateway find a way."""
-
-    def part(self) -> None:
-        """Close, lingering."""
-
-    def note(self, token: str) -> None:
-        """A journal line for a connection without a session."""
 
 
 class HTTPSpeaker:
@@ -259,7 +198,8 @@ class HTTPSpeaker:
             if self._origins is None:
                 self._origins = self._client.forward.origins()
             await self._origins.forward(self._client.gateway, target, entry, exchange)
-        self._client.startClock(self._client.gateway.timeouts.handshake)
+        if not exchange.received:
+            self._client.startClock(self._client.gateway.timeouts.handshake)
         keep = await exchange.over()
         self._client.stopClock()
         self._exchange = None

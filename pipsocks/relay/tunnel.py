@@ -104,6 +104,11 @@ class Leg:
     parked: int = attrs.field(init=False, default=0)
 
     @property
+    def isClosing(self) -> bool:
+        """Whether somebody has called its `loseConnection`."""
+        return bool(getattr(self.transport, "disconnecting", False))
+
+    @property
     def unsent(self) -> int:
         """How many bytes for this side its peer has not acknowledged."""
         return self.parked + unsent(self.transport)
@@ -144,7 +149,7 @@ class Leg:
 
     def resumeProducing(self) -> None:
         """It is empty. A side that has ended is not read again: its end would be told twice."""
-        if getattr(self.peer.transport, "disconnecting", False):
+        if self.peer.isClosing:
             # Closed from outside: Twisted waits with that for its producer to be done.
             self.peer.transport.unregisterProducer()
         elif not self.ended and not self.gone:
@@ -270,8 +275,8 @@ class Tunnel:
             self._over(leg, reason)
         elif self.state in (State.CLOSING, State.CUT):
             self._name(leg, reason)
-        elif reason.check(ConnectionAborted):
-            self._cut(ABORTED)
+        elif reason.check(ConnectionAborted) or (leg.isClosing and not reason.check(ConnectionDone)):
+            self._cut(ABORTED)  # inside TLS an abort of ours looks like a loss
             peer.abort()
         elif not reason.check(ConnectionDone):
             self._cut(leg.resetToken)

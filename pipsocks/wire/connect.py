@@ -81,6 +81,7 @@ class ConnectClient:
         self._status: tuple[int, str] | None = None
         self._fields = FieldSection(self._inbox, strict=False)
         self._interim = 0
+        self._open = False
 
     def start(self) -> bytes:
         """The request."""
@@ -92,11 +93,13 @@ class ConnectClient:
 
     def next(self) -> Opened | None:
         """
-        `Opened` once a 2xx head is whole; None when more bytes are needed.
+        `Opened` once, when a 2xx head is whole; else None.
 
         @raise ConnectRefused: the hop said no.
         @raise HopNonsense: that is not HTTP/1, or its head is over 64 KiB.
         """
+        if self._open:
+            return None
         while (answer := self._status or self._readStatus()) is not None:
             self._status = answer
             try:
@@ -107,6 +110,7 @@ class ConnectClient:
                 return None
             status, reason = answer
             if 200 <= status < 300:
+                self._open = True
                 return Opened()
             # 101 answers an Upgrade, and none was asked for.
             if status >= 200 or status == 101:

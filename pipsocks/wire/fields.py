@@ -14,16 +14,18 @@ TEXT: Final = rb"[\t\x20-\x7e\x80-\xff]*+"
 _FIELD: Final = re.compile(rb"(%b):(%b)\r\n" % (TOKEN, TEXT))
 _LENIENT: Final = re.compile(rb"(%b)[ \t]*+:(%b)\r?\n" % (TOKEN, TEXT))
 _FOLD: Final = re.compile(rb"[ \t](%b)\r?\n" % TEXT)
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
 _SPACED: Final = re.compile(rb"%b[ \t]" % TOKEN)
 
 
-def blame(line: bytes, what: str) -> str:
+def blame(line: bytes, what: str, *, strict: bool = True) -> str:
     """What is wrong with a line that did not match: for the client's author, so without the line itself."""
-    if not line.endswith(b"\r\n"):
+    text = line[:-1].removesuffix(b"\r")
+    if strict and not line.endswith(b"\r\n"):
         return f"bare LF in {what}"
-    if b"\r" in line[:-2]:
+    if b"\r" in text:
         return f"bare CR in {what}"
-    if re.search(rb"[\x00-\x08\x0b-\x1f\x7f]", line[:-2]):
+    if _CONTROL.search(text):
         return f"control character in {what}"
     return f"malformed {what}"
 
@@ -85,11 +87,11 @@ class FieldSection:
             name, value = self._fields[-1]
             self._fields[-1] = name, (value + b" " + match[1].strip(b" \t")).strip(b" ")
         else:
-            raise GateError(502, blame(line, "a field"))
+            raise GateError(502, blame(line, "field line", strict=False))
 
     def _blame(self, line: bytes) -> str:
         if line[:1] in (b" ", b"\t"):
             return "folded field line"
         if _SPACED.match(line):
             return "space in a field's name"
-        return blame(line, "a field")
+        return blame(line, "field line")

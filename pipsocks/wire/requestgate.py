@@ -21,8 +21,8 @@ BLANK_LIMIT: Final = 16
 
 _LINE: Final = re.compile(rb"(%b) ([\x21-\x7e\x80-\xff]++) HTTP/([0-9])\.([0-9])\r\n" % TOKEN)
 _FIRST: Final = re.compile(TOKEN)
-_LENGTH: Final = re.compile(rb"[0-9]{1,18}")
-"""Eighteen digits, so that the length fits into 63 bits in every language."""
+_LENGTH: Final = re.compile(rb"0|[1-9][0-9]{0,17}")
+"""Eighteen digits fit into 63 bits; with leading zeros somebody might read it as octal."""
 
 _HIGH: Final = re.compile(rb"[\x80-\xff]")
 
@@ -90,7 +90,7 @@ class RequestGate:
         if not lead or lead == b"\r":
             return None
         if not _FIRST.match(lead):
-            raise GateError(400, "bare LF in the request line" if lead[:1] == b"\n" else "not an HTTP request")
+            raise GateError(400, "bare LF in request line" if lead[:1] == b"\n" else "not an HTTP request")
         end = inbox.lineEnd()
         if (end or len(inbox.data)) - inbox.at > HEAD_LIMIT:
             raise GateError(431, "head too large")

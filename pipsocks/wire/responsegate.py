@@ -98,8 +98,7 @@ class ResponseGate:
             return None
         match = _LINE.match(inbox.data, inbox.at, end)
         if match is None:
-            line = bytes(inbox.data[inbox.at : end])
-            raise GateError(502, blame(line.removesuffix(b"\n").removesuffix(b"\r") + b"\r\n", "status line"))
+            raise GateError(502, blame(bytes(inbox.data[inbox.at : end]), "status line", strict=False))
         self._version = b"1.0" if match[1] == b"0" else b"1.1"
         self._status = int(match[2])
         self._reason = (match[3] or b"").strip(b" \t")

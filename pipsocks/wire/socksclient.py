@@ -143,7 +143,7 @@ class SocksClient:
 
     def next(self) -> Send | Bound | None:
         """
-        What is to be done now; None when more bytes are needed.
+        What is to be done now; None when more bytes are needed, and once the tunnel is open.
 
         @raise HopRefused: the hop said no.
         @raise HopLogin: it does not take our login.
@@ -205,6 +205,7 @@ class SocksClient:
         if address is None:
             return None
         inbox.consume(address.end)
+        self._read = _nothing
         try:
             return Bound(address.host, address.port)
         except NameInvalid:
@@ -221,7 +222,12 @@ class SocksClient:
         if self._inbox.held < _REPLY_4:
             return None
         raw = self._inbox.take(_REPLY_4)
+        self._read = _nothing
         return Bound(socket.inet_ntop(socket.AF_INET, raw[4:]), int.from_bytes(raw[2:4], "big"))
+
+
+def _nothing() -> None:
+    """What is to be done once the tunnel is open."""
 
 
 def _request4(host: str, port: int, user: bytes, a4: bool) -> bytes:

@@ -206,6 +206,8 @@ class RigCase(TestCase):
         await endpoint.connect(clients)
         there, here = await servers.first, await clients.first
         await port.stopListening()
+        while tls and not (there.transport._handshakeDone and here.transport._handshakeDone):
+            await self.turns(1)
         return there, here
 
     async def connect(self, tlsNear: bool = False, tlsFar: bool = False) -> Tunnelled:

@@ -127,7 +127,9 @@ class RequestTests(TestCase):
 
     def test_values(self) -> None:
         """Names keep their case, values everything but the whitespace around them."""
-        made = head(GET, b"hOsT:a.example\r\nX-Tab: \t a\tb \t\r\nX-Obs: \xe9\xff\r\nX-Empty:\r\nX!#$%&'*+-.^_`|~9: :\r\n")
+        made = head(
+            GET, b"hOsT:a.example\r\nX-Tab: \t a\tb \t\r\nX-Obs: \xe9\xff\r\nX-Empty:\r\nX!#$%&'*+-.^_`|~9: :\r\n"
+        )
         self.assertEqual(b"a.example", made.get(b"HOST"))
         self.assertEqual(b"a\tb", made.get(b"x-tab"))
         self.assertEqual(b"\xe9\xff", made.get(b"X-Obs"))
@@ -270,11 +272,11 @@ class RequestTests(TestCase):
         for start, text in (
             (b"\x16", "not an HTTP request"),
             (b" ", "not an HTTP request"),
-            (b"\n", "bare LF in the request line"),
+            (b"\n", "bare LF in request line"),
             (b"\r\x00", "not an HTTP request"),
             (b"GET / HTTP/1.1\n", "bare LF in request line"),
-            (BARE[:-2] + b"\n", "bare LF in a field"),
-            (BARE[:-2] + b"X: y\n", "bare LF in a field"),
+            (BARE[:-2] + b"\n", "bare LF in field line"),
+            (BARE[:-2] + b"X: y\n", "bare LF in field line"),
             (BARE[:-2] + b" \r\n", "folded field line"),
             (chunked(b"\n"), "bare LF in chunk line"),
             (chunked(b"1\r\nab"), "chunk longer than its size"),

@@ -1,0 +1,322 @@
+"""The answer to one request: whom to ask, when to ask another, whose answer counts (behaviour, section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import attrs
+import h11
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.python.failure import Failure
+
+from pipsocks.forward.content import Upload
+from pipsocks.forward.fields import requestFields, responseFields
+from pipsocks.forward.origin import Closed, Origin, OriginFactory
+from pipsocks.forward.patience import Patience
+from pipsocks.forward.pool import Pool, Way
+from pipsocks.forward.probe import FORGOTTEN_SECONDS, SILENCE_SECONDS, Ears, isAlive
+from pipsocks.forward.seam import Exchange
+from pipsocks.gateway.session import Chain, Gateway
+from pipsocks.model import Attempt, Destination, Entry
+from pipsocks.refusal import Refusal
+from pipsocks.wire.gate import GateError, ResponseHead
+from pipsocks.wire.target import AbsoluteTarget
+
+AGAIN_SECONDS: Final = 3.0
+"""How long another way is searched for."""
+
+SENDINGS: Final = 2
+"""How often a request is sent, at most."""
+
+_DOUBTFUL: Final = frozenset({403, 407, 502, 503, 504})
+"""Statuses that an HTTP hop may have made itself."""
+
+_PASSING: Final = frozenset({502, 503, 504})
+"""Those of them that another hop may not have."""
+
+
+@attrs.frozen(eq=False)
+class Answer:
+    """A response's head, and the way that it came, with its content still there. `patience` watches over it."""
+
+    way: Way
+    head: ResponseHead
+    patience: Patience
+
+
+@attrs.define(eq=False)
+class _Sending:
+    """One sending of the request. It `counts` unless the hop can't have carried it out."""
+
+    way: Way
+    began: float
+    patience: Patience
+    counts: bool = True
+    open: bool = True
+    silence: IDelayedCall | None = None
+    probe: Deferred[Any] | None = None
+
+
+class Asking:
+    """
+    Gets the answer to one request. Inputs come in any order:
+
+    ======================================  =========================================================
+    what happens                            then
+    ======================================  =========================================================
+    a head, not of an HTTP hop's making     it wins
+    a hop's 407                             dropped; another chain, if the request has no content
+    a hop's 403                             kept; it counts when no other head is awaited
+    a hop's own 502, 503, 504               kept likewise, and another chain is asked
+    a connection closes without a head      another chain is asked; a reused one's request goes out anew
+    4 s of silence                          another chain is asked beside; an HTTP hop is probed
+    a probe says nothing for 4 s            that sending has failed
+    nothing is awaited any more             what was kept wins, else the first failure is told
+    ======================================  =========================================================
+
+    Another chain is asked only for a GET or HEAD without content (but after a 407), within 3 s; the request is sent at
+    most twice, and each chain asked once.
+    """
+
+    def __init__(
+        self, gateway: Gateway, target: AbsoluteTarget, entry: Entry, exchange: Exchange, pool: Pool, ears: Ears
+    ) -> None:
+        self._gateway = gateway
+        self._target = target
+        self._entry = entry
+        self._exchange = exchange
+        self._pool = pool
+        self._ears = ears
+        self._destination = Destination(target.host, target.port)
+        head = exchange.head
+        self._repeatable = head.method in (b"GET", b"HEAD") and not head.hasBody and head.get(b"upgrade") is None
+        self._asked: list[Chain] = []
+        self._sendings: list[_Sending] = []
+        self._searching: Deferred[Any] | None = None
+        self._kept: Answer | None = None
+        self._failure: Refusal | None = None
+        self._answer: Deferred[Answer] = Deferred()
+
+    async def answer(self) -> Answer:
+        """
+        The answer that counts.
+
+        @raise Refusal: there is none.
+        """
+        destination = self._destination
+        if destination.address is not None and self._gateway.isOwn(destination.host, destination.port):
+            raise Refusal("PS-RU02", where=str(destination))
+        way = self._pool.take(self._gateway.chains, destination)
+        if way is None:
+            self._search(self._gateway.chains, None)
+        else:
+            self._asked.append(way.chain)
+            self._entry.route = way.route
+            self._entry.attempted(Attempt(way.chain.name, "", "reused", 0.0))
+            self._send(way)
+        return await self._answer
+
+    def end(self, won: Answer | None) -> None:
+        """Stop everything but what has won."""
+        searching, self._searching = self._searching, None
+        if searching is not None:
+            searching.cancel()
+        for sending in self._sendings:
+            if won is None or sending.way is not won.way:
+                self._drop(sending)
+
+    @property
+    def sent(self) -> int:
+        """The bytes that went out, on all ways."""
+        return sum(sending.way.origin.sent for sending in self._sendings)
+
+    # a way
+
+    def _search(self, chains: Sequence[Chain], total: float | None) -> None:
+        searching = Deferred.fromCoroutine(self._find(chains, total))
+        if not searching.called:
+            self._searching = searching
+        searching.addErrback(self._broken)
+
+    async def _find(self, chains: Sequence[Chain], total: float | None) -> None:
+        try:
+            chain, origin = await self._gateway.search(self._destination, self._entry, self._reach, chains, total)
+        except Refusal as refusal:
+            self._searching = None
+            self._failure = self._failure or refusal
+            self._judge()
+        else:
+            self._searching = None
+            self._asked.append(chain)
+            self._send(Way(chain, self._destination, origin, self._entry.route))
+
+    def _reach(self, chain: Chain) -> Deferred[Origin]:
+        endpoint = chain.reachLast() if chain.endsInHTTP else chain.connect(self._destination)
+        connecting: Deferred[Origin] = endpoint.connect(  # type: ignore[assignment]
+            OriginFactory(self._ears.listen(chain, self._gateway.clock))
+        )
+        return connecting
+
+    def _goOn(self) -> None:
+        """Ask another chain, where that is allowed and there is one."""
+        others = [chain for chain in self._gateway.chains if not any(chain is asked for asked in self._asked)]
+        sent = sum(sending.counts for sending in self._sendings)
+        if self._searching is None and sent < SENDINGS and others and not self._answer.called:
+            self._search(others, AGAIN_SECONDS)
+
+    # a sending
+
+    def _send(self, way: Way) -> None:
+        clock, head = self._gateway.clock, self._exchange.head
+        sending = _Sending(way, clock.seconds(), Patience(clock, lambda: self._lapsed(sending)))
+        self._sendings.append(sending)
+        sending.silence = clock.callLater(SILENCE_SECONDS, self._silent, sending)
+        try:
+            headed = way.origin.ask(self._request(way.chain), self._inform)
+        except h11.LocalProtocolError:
+            self._gone(sending, Refusal("PS-RQ01", detail="it can't be said in HTTP/1.1"))
+            return
+        if head.hasBody:
+            way.origin.transport.registerProducer(self._exchange, True)
+            self._exchange.pour(Upload(way.origin, sending.patience, lambda refusal: self._spoilt(sending, refusal)))
+        else:
+            way.origin.finish(())
+        headed.addCallbacks(lambda head: self._headed(sending, head), lambda failure: self._headless(sending, failure))
+        headed.addErrback(self._broken)
+
+    def _request(self, chain: Chain) -> h11.Request:
+        """In absolute-form for an HTTP proxy (RFC 9112, section 3.2.2), else in origin-form."""
+        head, target = self._exchange.head, self._target
+        path = target.path
+        if chain.endsInHTTP:
+            path = b"http://" + target.authority + (b"" if path == b"*" else path)
+        hopLogin = chain.login if chain.endsInHTTP else None
+        fields = requestFields(head, target, via=self._gateway.via, hopLogin=hopLogin)
+        return h11.Request(method=head.method, target=path, headers=fields)
+
+    def _inform(self, head: ResponseHead) -> None:
+        self._exchange.inform(head.status, head.reason, responseFields(head, via=self._gateway.via))
+
+    # what happens
+
+    def _headed(self, sending: _Sending, head: ResponseHead) -> None:
+        chain = sending.way.chain
+        sending.open = False
+        self._quieten(sending)
+        answer = Answer(sending.way, head, sending.patience)
+        if not chain.endsInHTTP or head.status not in _DOUBTFUL:
+            self._win(answer)
+        elif head.status == 407:
+            sending.counts = False
+            said = f"407 {head.reason.decode('latin-1')}"
+            self._gone(sending, Refusal("PS-UP10", chain=chain.name, said=said), not self._exchange.head.hasBody)
+        elif self._kept is not None:
+            self._drop(sending)
+            self._judge()
+        else:
+            self._kept = answer
+            answer.patience.wait(True)
+            if self._repeatable and head.status in _PASSING and _isHopsOwn(head):
+                self._goOn()
+            self._judge()
+
+    def _headless(self, sending: _Sending, failure: Failure) -> None:
+        chain, where = sending.way.chain, str(self._destination)
+        error = failure.value
+        if isinstance(error, GateError):
+            self._gone(sending, Refusal("PS-DE08", where=where, detail=error.text))
+        elif not isinstance(error, Closed):
+            self._broken(failure)
+        elif sending.way.fresh or error.spoke:
+            self._excuse(sending)
+            closed = Refusal("PS-UP16", chain=chain.name) if chain.endsInHTTP else Refusal("PS-DE10", where=where)
+            self._gone(sending, closed, self._repeatable)
+        else:
+            # It was being closed when the request was sent (RFC 9112, section 9.3.1): the same chain is asked anew.
+            self._asked.remove(chain)
+            self._gone(sending, Refusal("PS-DE10", where=where), self._repeatable)
+
+    def _lapsed(self, sending: _Sending) -> None:
+        """Nothing happened for too long."""
+        if sending.open:
+            self._gone(sending, Refusal("PS-DE09", where=str(self._destination)))
+        else:
+            sending.way.origin.giveUp()
+
+    def _spoilt(self, sending: _Sending, refusal: Refusal) -> None:
+        """The request's content can't be read to its end."""
+        if sending.open:
+            self._gone(sending, refusal)
+        else:
+            sending.way.origin.giveUp()
+
+    def _silent(self, sending: _Sending) -> None:
+        chain = sending.way.chain
+        if chain.endsInHTTP and not self._ears.heardSince(chain, sending.began):
+            sending.probe = Deferred.fromCoroutine(self._probe(sending))
+            sending.probe.addErrback(self._broken)
+        self._excuse(sending)
+        if self._repeatable:
+            self._goOn()
+
+    async def _probe(self, sending: _Sending) -> None:
+        chain, clock = sending.way.chain, self._gateway.clock
+        if not await isAlive(clock, chain, self._target.authority, self._ears.listen(chain, clock)):
+            sending.probe = None
+            self._gone(sending, Refusal("PS-UP15", chain=chain.name))
+
+    def _excuse(self, sending: _Sending) -> None:
+        """A hop that has said nothing for a minute can't have carried the request out, as far as anybody knows."""
+        chain = sending.way.chain
+        if chain.endsInHTTP and not self._ears.heardSince(chain, self._gateway.clock.seconds() - FORGOTTEN_SECONDS):
+            sending.counts = False
+
+    def _gone(self, sending: _Sending, refusal: Refusal, again: bool = False) -> None:
+        """A sending has failed; with `again`, that is a reason to ask another chain."""
+        elapsed = (self._gateway.clock.seconds() - sending.began) * 1000
+        self._entry.attempted(Attempt(sending.way.chain.name, "", refusal.token, elapsed))
+        self._drop(sending)
+        self._failure = self._failure or refusal
+        if again:
+            self._goOn()
+        self._judge()
+
+    def _judge(self) -> None:
+        """When nothing is awaited any more, what was kept is the answer, or the first failure."""
+        if self._searching is not None or any(sending.open for sending in self._sendings):
+            return
+        if self._kept is not None:
+            self._win(self._kept)
+        elif self._failure is not None and not self._answer.called:
+            self._answer.errback(Failure(self._failure))
+
+    def _win(self, answer: Answer) -> None:
+        answer.patience.wait(False)
+        if not self._answer.called:
+            self._answer.callback(answer)
+
+    def _broken(self, failure: Failure) -> None:
+        if not failure.check(CancelledError) and not self._answer.called:
+            self._answer.errback(failure)
+
+    # its end
+
+    def _drop(self, sending: _Sending) -> None:
+        sending.open = False
+        self._quieten(sending)
+        sending.patience.stop()
+        sending.way.origin.abort()
+
+    def _quieten(self, sending: _Sending) -> None:
+        if sending.silence is not None and sending.silence.active():
+            sending.silence.cancel()
+        probe, sending.probe = sending.probe, None
+        if probe is not None:
+            probe.cancel()
+
+
+def _isHopsOwn(head: ResponseHead) -> bool:
+    """Whether the hop made the response itself: it came through no other proxy, or squid says that it is its own."""
+    return head.get(b"via") is None or head.get(b"x-squid-error") is not None

@@ -1,0 +1,99 @@
+"""Forwarding: one request's life, on one screen."""
+
+from __future__ import annotations
+
+import attrs
+from twisted.internet.defer import CancelledError
+from twisted.logger import Logger
+
+from pipsocks.forward.again import Answer, Asking
+from pipsocks.forward.content import Passing
+from pipsocks.forward.fields import responseFields
+from pipsocks.forward.pool import Pool
+from pipsocks.forward.probe import Ears
+from pipsocks.forward.seam import Exchange
+from pipsocks.gateway.session import Gateway
+from pipsocks.model import Ended, Entry
+from pipsocks.refusal import Refusal
+from pipsocks.wire.gate import Cut, GateError
+from pipsocks.wire.target import AbsoluteTarget
+
+_log = Logger()
+
+
+@attrs.define(eq=False)
+class Forward:
+    """What all forwarded requests share: when each HTTP hop was last heard. It outlives a reload."""
+
+    _ears: Ears = attrs.field(factory=Ears, init=False)
+
+    def origins(self) -> Origins:
+        """For one client."""
+        return Origins(self._ears)
+
+
+class Origins:
+    """One client's way to origins: what forwards its requests, and the connections kept for the next one."""
+
+    def __init__(self, ears: Ears) -> None:
+        self._ears = ears
+        self._pool = Pool()
+
+    def close(self) -> None:
+        """Let go of every connection: the client is gone."""
+        self._pool.close()
+
+    async def forward(self, gateway: Gateway, target: AbsoluteTarget, entry: Entry, exchange: Exchange) -> None:
+        """
+        Ask for what the client asked for, and pass the answer on; or refuse, or cut it. Closes `entry`.
+
+        @raise CancelledError: the client left, and its task was cancelled.
+        """
+        asking = Asking(gateway, target, entry, exchange, self._pool, self._ears)
+        answer, token = None, "ok"
+        try:
+            answer = await asking.answer()
+            await self._pass(answer, gateway, exchange)
+        except Refusal as refusal:
+            token = refusal.token
+            exchange.refuse(refusal)
+        except (Cut, GateError):
+            token = "cut"
+            exchange.cut()
+        except CancelledError:
+            token = "client_left"
+            raise
+        except Exception:
+            token = "internal"
+            _log.failure("a forwarded request failed")
+            if answer is None:
+                exchange.refuse(Refusal("PS-SV02"))
+            else:
+                exchange.cut()
+        finally:
+            up = asking.sent
+            exchange.pour(None)
+            exchange.drain(None)
+            asking.end(answer)
+            if answer is not None:
+                self._keep(answer, gateway, whole=token == "ok")
+            entry.close(Ended(token, up, exchange.sent))
+
+    async def _pass(self, answer: Answer, gateway: Gateway, exchange: Exchange) -> None:
+        """The head, then the content as it comes and as fast as the client takes it."""
+        head, origin = answer.head, answer.way.origin
+        passing = Passing(origin, exchange, answer.patience)
+        exchange.drain(passing)
+        exchange.answer(head.status, head.reason, responseFields(head, via=gateway.via))
+        exchange.finish(await origin.deliver(passing))
+
+    def _keep(self, answer: Answer, gateway: Gateway, whole: bool) -> None:
+        origin = answer.way.origin
+        answer.patience.stop()
+        if whole and origin.reusable:
+            origin.resumeProducing()
+            self._pool.put(answer.way, gateway.clock)
+        elif whole and origin.complete:
+            origin.transport.loseConnection()
+        else:
+            origin.abort()

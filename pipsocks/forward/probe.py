@@ -1,0 +1,119 @@
+"""Whether an HTTP hop that says nothing is alive, and when each was last heard (behaviour, section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import Factory, Protocol
+from twisted.python.failure import Failure
+
+from pipsocks.forward.fields import basic
+from pipsocks.gateway.session import Chain
+from pipsocks.model import Transport
+from pipsocks.refusal import Refusal
+
+SILENCE_SECONDS: Final = 4.0
+"""How long a request goes unanswered before something is done about it, and how long a probe does."""
+
+FORGOTTEN_SECONDS: Final = 60.0
+"""A hop that has said nothing for so long has not carried out what it was asked."""
+
+_SILENT: Final = frozenset({"PS-UP03", "PS-UP06"})
+
+
+@attrs.define
+class Ears:
+    """When each chain's last hop was last heard, on any connection of a forwarded request. Bounded by the chains."""
+
+    _heard: dict[str, float] = attrs.field(factory=dict, init=False)
+
+    def listen(self, chain: Chain, clock: IReactorTime) -> Callable[[], None]:
+        """What to call when something comes over `chain`."""
+        name, heard = chain.name, self._heard
+
+        def hear() -> None:
+            heard[name] = clock.seconds()
+
+        return hear
+
+    def heardSince(self, chain: Chain, moment: float) -> bool:
+        """Whether `chain`'s last hop was heard at `moment` or later."""
+        return self._heard.get(chain.name, float("-inf")) >= moment
+
+
+class _Probe(Protocol):
+    """Asks the hop about itself; its first byte, or its end, is the answer."""
+
+    transport: Transport  # type: ignore[assignment]
+
+    def __init__(self, question: bytes, answered: Callable[[], None]) -> None:
+        self._question = question
+        self._answered = answered
+
+    def connectionMade(self) -> None:
+        """Ask."""
+        self.transport.write(self._question)
+
+    def dataReceived(self, data: bytes) -> None:
+        """It lives."""
+        self._answered()
+
+    def connectionLost(self, reason: Failure = Failure(ConnectionError())) -> None:  # noqa: B008
+        """It lives as well: the dead don't close."""
+        self._answered()
+
+
+async def isAlive(clock: IReactorTime, chain: Chain, authority: bytes, hear: Callable[[], None]) -> bool:
+    """
+    Ask the HTTP hop at the end of `chain` with ``OPTIONS *``, on a connection of its own; real ones answer at once.
+
+    @param authority: for the field Host, which is of no matter here.
+    @param hear: is called when a byte or an end comes.
+    @return: False when for 4 s neither does.
+    """
+    question = b"OPTIONS * HTTP/1.1\r\nHost: %b\r\nMax-Forwards: 0\r\n" % authority
+    if chain.login is not None:
+        question += b"Proxy-Authorization: %b\r\n" % basic(chain.login)
+    answered: Deferred[bool] = Deferred()
+
+    def settle(alive: bool) -> None:
+        if not answered.called:
+            answered.callback(alive)
+
+    def failed(failure: Failure) -> None:
+        # One that does not even take a connection in time is as silent as one that takes it.
+        error = failure.value
+        if not (isinstance(error, Refusal) and error.slug.code in _SILENT):
+            settle(True)
+
+    def heard() -> None:
+        hear()
+        settle(True)
+
+    probe = _Probe(question + b"\r\n", heard)
+    timer = clock.callLater(SILENCE_SECONDS, settle, False)
+    connecting = chain.reachLast().connect(_ProbeFactory(probe))
+    connecting.addErrback(failed)
+    try:
+        return await answered
+    finally:
+        if timer.active():
+            timer.cancel()
+        connecting.cancel()
+        if probe.connected:
+            probe.transport.abortConnection()
+
+
+class _ProbeFactory(Factory):
+    noisy = False
+
+    def __init__(self, probe: _Probe) -> None:
+        self._probe = probe
+
+    def buildProtocol(self, addr: object) -> _Probe:
+        """The one probe."""
+        return self._probe
