@@ -17,6 +17,7 @@ from pipsocks.config.options import TABLE, Arguments, Option, describe, nearest,
 from pipsocks.config.shell import SHELLS, exports
 from pipsocks.config.show import show
 from pipsocks.config.values import Text, readSwitch
+from pipsocks.front.settings import ListenerSettings
 from pipsocks.model import Problem, StartError
 from pipsocks.slugs import SLUGS, Slug
 from pipsocks.tap import ABOUT, FOOT, fail, unexpected
@@ -43,10 +44,42 @@ def _check(arguments: Arguments) -> None:
     name = _word(arguments, 0, "check FILE")
     # The environment may hold the file's secrets, but what overrides the file says nothing about it.
     given = Arguments({"config": (name,)})
-    loaded = load(given, os.environ, parseChain, fromEnvironment, twins={})
-    for notice in loaded.settings.notices:
+    problems: list[Problem] = []
+    notices: tuple[str, ...] = ()
+    try:
+        notices = load(given, os.environ, parseChain, fromEnvironment, twins={}).settings.notices
+    except StartError as error:
+        problems += error.problems
+    problems += _unusable(gather(given, {}).listeners)
+    if problems:
+        raise StartError(*problems)
+    for notice in notices:
         print(f"{name}: {notice}")
     print(f"{name}: ok")
+
+
+def _unusable(listeners: Sequence[ListenerSettings]) -> list[Problem]:
+    """What only Twisted and the checkers know to be wrong; nothing is bound."""
+    from twisted.internet.endpoints import serverFromString
+
+    from pipsocks.policy.login import Logins
+
+    problems: list[Problem] = []
+    for listener in listeners:
+        if listener.endpoint.startswith("systemd:"):
+            continue  # its sockets are there only when systemd starts us
+        try:
+            serverFromString(None, listener.endpoint)
+        except Exception as error:
+            # Twisted's parsers raise what their arguments happen to raise.
+            hint = "write PORT, ADDRESS:PORT, [IPV6]:PORT or a Twisted endpoint such as tcp:1080:interface=127.0.0.1"
+            problems.append(Problem(f"cannot listen on {listener.endpoint!r}: {error}", listener.source, hint))
+    for auth, source in dict.fromkeys((listener.auth, listener.authSource) for listener in listeners):
+        try:
+            Logins.fromStrings(auth, None, source)
+        except StartError as error:
+            problems += error.problems
+    return problems
 
 
 def _config(arguments: Arguments) -> None:
@@ -103,7 +136,8 @@ def _passwd(arguments: Arguments) -> None:
     try:
         store(name, user, password)
     except ValueError as error:
-        raise StartError(Problem(str(error), name, "nothing was changed")) from None
+        hint = "nothing was changed; try another"
+        raise StartError(Problem(str(error), name, hint)) from None
     print(f"{name}: {user} may log in")
 
 

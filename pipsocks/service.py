@@ -30,6 +30,7 @@ from pipsocks.policy.own import OwnAddresses
 from pipsocks.relay import Relays
 from pipsocks.settings import Settings
 from pipsocks.upstream.chain import Chain, Network
+from pipsocks.upstream.settings import ChainSettings
 
 Say = Callable[[str], None]
 
@@ -45,7 +46,7 @@ def makeService(reactor: Any, settings: Settings, say: Say) -> ProxyService:
     network = Network(reactor, retry=settings.retry, isOwn=own)
     gateway = Gateway(
         clock=reactor,
-        chains=tuple(Chain(chain, network) for chain in settings.upstream),
+        chains=tuple(_makeChain(chain, network) for chain in settings.upstream),
         relays=Relays(reactor, tunnelIdle=settings.timeouts.tunnel_idle),
         journal=Journal(
             openTarget(settings.journal.target, say),
@@ -63,7 +64,7 @@ def makeService(reactor: Any, settings: Settings, say: Say) -> ProxyService:
     service = ProxyService(reactor, settings, gateway, clients, say)
     try:
         for listening in settings.listeners:
-            logins = Logins.fromStrings(listening.auth, reactor, listening.source) if listening.auth else None
+            logins = Logins.fromStrings(listening.auth, reactor, listening.authSource) if listening.auth else None
             listener = Listener(
                 name=listening.protocol,
                 protocol=listening.protocol,
@@ -80,6 +81,15 @@ def makeService(reactor: Any, settings: Settings, say: Say) -> ProxyService:
         service.unbind()
         raise
     return service
+
+
+def _makeChain(settings: ChainSettings, network: Network) -> Chain:
+    try:
+        return Chain(settings, network)
+    except (OSError, ValueError) as error:
+        last = settings.hops[-1].address
+        hint = "give the path of a PEM file that pipsocks may read"
+        raise StartError(Problem(f"upstream {settings.name or last}: {error}", "upstream", hint)) from None
 
 
 def _raiseDescriptorLimit() -> int:

@@ -17,7 +17,11 @@ REFERENCE: Final = re.compile(r"\$\{([^{}]*)\}")
 
 
 class SecretMissing(ValueError):
-    """A secret cannot be had; the text names the file or the variable, and never the secret."""
+    """A secret cannot be had; the text names the file or the variable, and never the secret. `hint`: what to do."""
+
+    def __init__(self, text: str, hint: str) -> None:
+        super().__init__(text)
+        self.hint = hint
 
 
 @attrs.define
@@ -44,16 +48,19 @@ class Secrets:
         if kind == "env" and name:
             self.named.add(name)
             if name not in self.environ:
-                raise SecretMissing(f"the environment has no {name}")
+                raise SecretMissing(
+                    f"the environment has no {name}", f"set {name}; ${{file:PATH}} reads a file instead"
+                )
             return self.environ[name]
         if kind == "file" and name:
             return _contents(name, name)
         if kind == "credential" and name and "/" not in name and name not in (".", ".."):
             directory = self.environ.get("CREDENTIALS_DIRECTORY")
             if not directory:
-                raise SecretMissing(f"there is no credential {name}: systemd has set no CREDENTIALS_DIRECTORY")
+                hint = f"start it by systemd, with LoadCredential={name}:PATH in the unit"
+                raise SecretMissing(f"there is no credential {name}: CREDENTIALS_DIRECTORY is not set", hint)
             return _contents(os.path.join(directory, name), f"credential {name}")
-        raise SecretMissing("a reference is ${file:PATH}, ${env:NAME} or ${credential:NAME}")
+        raise SecretMissing("a reference names nothing", "write ${file:PATH}, ${env:NAME} or ${credential:NAME}")
 
 
 def _contents(path: str, name: str) -> str:
@@ -61,11 +68,12 @@ def _contents(path: str, name: str) -> str:
         with open(path, "rb") as file:
             raw = file.read(LIMIT + 1)
     except (OSError, ValueError) as error:
-        raise SecretMissing(f"cannot read {name}: {getattr(error, 'strerror', None) or 'this is no path'}") from None
+        words = getattr(error, "strerror", None) or "this is no path"
+        raise SecretMissing(f"cannot read {name}: {words}", "look at the path, and at who may read it") from None
     if len(raw) > LIMIT:
-        raise SecretMissing(f"{name} is too large for a secret")
+        raise SecretMissing(f"{name} is too large for a secret", "name a file that holds the secret alone")
     try:
         text = raw.decode()
     except UnicodeDecodeError:
-        raise SecretMissing(f"{name} is not UTF-8") from None
+        raise SecretMissing(f"{name} is not UTF-8", "save the secret as text in UTF-8") from None
     return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text

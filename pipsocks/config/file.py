@@ -33,10 +33,15 @@ class Value:
 
 @attrs.frozen
 class Given:
-    """What was given for one option: its values (one, where it cannot be repeated), and where."""
+    """
+    What was given for one option: its values (one, where it cannot be repeated), and where.
+
+    `whole` is false where some are missing since they were wrong.
+    """
 
     values: tuple[Value, ...]
     where: str
+    whole: bool = True
 
 
 @attrs.define
@@ -151,9 +156,9 @@ def _given(document: Document, path: str, option: Option, value: object) -> Give
     if not isinstance(value, list):
         like = 'auth = "htpasswd:FILE"' if option.key == "auth" else f'{option.key} = ["..."]'
         document.problems.append(Problem("this is not a list", where, f"write {like}"))
-        return None
+        return Given((), where, whole=False)
     values = [_value(document, f"{path}[{index}]", option, each) for index, each in enumerate(value)]
-    return Given(tuple(each for each in values if each is not None), where)
+    return Given(tuple(each for each in values if each is not None), where, None not in values)
 
 
 def _value(document: Document, path: str, option: Option, value: object) -> Value | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -16,6 +17,7 @@ from pipsocks.model import Destination, Problem, StartError
 DEFAULT: Final = "default"
 """Where a value comes from that nobody gave."""
 
+_KUBERNETES: Final = re.compile(r"PIPSOCKS_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_[0-9]+_(TCP|UDP)(_.*)?)?)")
 _SHARED: Final = ("auth", "clients", "strict")
 _LISTEN: Final = {"socks": "tcp:1080:interface=127.0.0.1", "http": "tcp:3128:interface=127.0.0.1"}
 
@@ -51,8 +53,7 @@ def gather(arguments: Arguments, environ: Mapping[str, str]) -> Gathered:
     for option in TABLE:
         if option.key in arguments.values:
             above[option.key] = _texts(option, arguments.values[option.key], option.flag, gathered.problems)
-        elif environ.get(option.twin):  # an empty variable is one that is not set
-            text = environ[option.twin]
+        elif (text := environ.get(option.twin, "")).strip():  # an empty variable is one that is not set
             texts = text.split() if option.many else [text]
             above[option.key] = _texts(option, texts, option.twin, gathered.problems)
     document = Document("")
@@ -71,14 +72,15 @@ def strangers(environ: Mapping[str, str], named: set[str]) -> list[Problem]:
     """
     The variables that look like ours and are none of ours.
 
-    A misspelt or future one might have been meant to forbid something, so that it is no warning.
+    A misspelt or future one might have been meant to forbid something, so that it is no warning. Those that
+    Kubernetes sets in every pod beside a service with our name are let pass.
 
     @param named: the variables that the configuration names itself, for secrets.
     """
     twins = {option.twin for option in TABLE}
     problems = []
     for name in sorted(environ):
-        if name.startswith("PIPSOCKS_") and name not in twins and name not in named:
+        if name.startswith("PIPSOCKS_") and name not in twins | named and not _KUBERNETES.fullmatch(name):
             near = nearest(name, twins)
             hint = f"did you mean {near}?" if near else "unset it; --help lists the variables that there are"
             problems.append(Problem("there is no such option", name, hint))
@@ -88,6 +90,7 @@ def strangers(environ: Mapping[str, str], named: set[str]) -> list[Problem]:
 def _texts(option: Option, texts: tuple[str, ...] | list[str], where: str, problems: list[Problem]) -> Given:
     """The values of a flag or a variable. Of one that cannot be repeated, the last counts."""
     values = []
+    whole = True
     for text in texts if option.many else texts[-1:]:
         if option.key == "auth" and not text:
             continue  # as in the file, "" is for no login at all
@@ -95,7 +98,8 @@ def _texts(option: Option, texts: tuple[str, ...] | list[str], where: str, probl
             values.append(Value(structure(option.read(text), option.type), where))
         except Wrong as wrong:
             problems.append(Problem(str(wrong), where, wrong.hint))
-    return Given(tuple(values), where)
+            whole = False
+    return Given(tuple(values), where, whole)
 
 
 def _listeners(gathered: Gathered, document: Document) -> None:
@@ -114,14 +118,19 @@ def _listeners(gathered: Gathered, document: Document) -> None:
             if value.value != OFF:
                 gathered.listeners.append(_listener(protocol, value, keys))
                 gathered.sources.append({key: keys[key].where for key in _SHARED if key in keys})
-    for listener in gathered.listeners:
-        # Other descriptions, and names, are judged once they are bound.
-        at = place(listener.endpoint)
-        if at and Destination(*at).address and not listener.isGuarded(at[0]):
-            gathered.problems.append(listener.openProxyProblem(str(Destination(*at))))
+                if all(keys[key].whole for key in ("auth", "clients") if key in keys):
+                    gathered.problems += _judge(gathered.listeners[-1])
     if not gathered.listeners and not gathered.problems:
         where = document.where("listener") if document.listeners is not None else ""
         gathered.problems.append(Problem("there is nothing to listen on", where, "leave --socks or --http on"))
+
+
+def _judge(listener: ListenerSettings) -> list[Problem]:
+    """No open proxy by accident. Other descriptions, and names, are judged once they are bound."""
+    at = place(listener.endpoint)
+    if at is None or Destination(*at).address is None or listener.isGuarded(at[0]):
+        return []
+    return [listener.openProxyProblem(str(Destination(*at)))]
 
 
 def _replaced(gathered: Gathered, given: Given, protocol: str, own: list[dict[str, Given]]) -> None:
@@ -142,4 +151,5 @@ def _listener(protocol: str, value: Value, keys: Mapping[str, Given]) -> Listene
 
     auth = tuple(str(each) for each in of("auth"))
     clients = tuple(each for each in of("clients") if isinstance(each, Network))
-    return ListenerSettings(protocol, str(value.value), auth, clients, any(of("strict")), value.where)
+    authSource = keys["auth"].where if "auth" in keys else DEFAULT
+    return ListenerSettings(protocol, str(value.value), auth, clients, any(of("strict")), value.where, authSource)

@@ -52,6 +52,9 @@ class _Reader:
         self.lines.setdefault(path, self._tokens[self._at][1])
         return path
 
+    def _next(self) -> None:
+        self._at += bool(self._token)  # the end is not passed
+
     def _skip(self, *tokens: str) -> None:
         while self._token in tokens:
             self._at += 1
@@ -95,16 +98,16 @@ class _Reader:
         self._skip(".")
         part = self._token.strip("\"'")
         path = self._record(f"{path}.{part}" if path else part)
-        self._at += 1
+        self._next()
         return path
 
     def _value(self, path: str) -> None:
         opening = self._token
+        self._next()
         if opening not in ("[", "{"):
             while self._token not in ("\n", ",", "]", "}", ""):
-                self._at += 1
+                self._next()
             return
-        self._at += 1
         closing = "]" if opening == "[" else "}"
         index = 0
         self._skip("\n", ",")
@@ -115,5 +118,4 @@ class _Reader:
             else:
                 self._pair(path)
             self._skip("\n", ",")
-        if self._token:
-            self._at += 1
+        self._next()

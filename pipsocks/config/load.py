@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import attrs
 
 from pipsocks.config.expand import REFERENCE, Secrets
-from pipsocks.config.file import Value
+from pipsocks.config.file import Given, Value
 from pipsocks.config.layers import DEFAULT, Gathered, gather, strangers
 from pipsocks.config.options import Arguments
 from pipsocks.config.values import Upstream
@@ -58,8 +58,9 @@ def load(
     gathered = gather(arguments, twins)
     problems = gathered.problems
     secrets = Secrets(environ)
-    entries = gathered.given["upstream"].values if "upstream" in gathered.given else (_DIRECT,)
-    if not entries and not problems:
+    given = gathered.given.get("upstream", Given((_DIRECT,), DEFAULT))
+    entries = given.values
+    if not entries and given.whole:
         hint = 'write "direct" for no upstream at all'
         problems.append(Problem("the list of chains is empty", gathered.source("upstream"), hint))
     chains = []

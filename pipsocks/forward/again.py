@@ -254,7 +254,7 @@ class Asking:
 
     def _silent(self, sending: _Sending) -> None:
         chain = sending.way.chain
-        if chain.endsInHTTP and not self._ears.heardSince(chain, sending.began):
+        if chain.endsInHTTP and not self._ears.heardAfter(chain, sending.began):
             sending.probe = Deferred.fromCoroutine(self._probe(sending))
             sending.probe.addErrback(self._broken)
         self._excuse(sending)
@@ -270,7 +270,7 @@ class Asking:
     def _excuse(self, sending: _Sending) -> None:
         """A hop that has said nothing for a minute can't have carried the request out, as far as anybody knows."""
         chain = sending.way.chain
-        if chain.endsInHTTP and not self._ears.heardSince(chain, self._gateway.clock.seconds() - FORGOTTEN_SECONDS):
+        if chain.endsInHTTP and not self._ears.heardAfter(chain, self._gateway.clock.seconds() - FORGOTTEN_SECONDS):
             sending.counts = False
 
     def _gone(self, sending: _Sending, refusal: Refusal, again: bool = False) -> None:

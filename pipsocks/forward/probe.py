@@ -40,9 +40,9 @@ class Ears:
 
         return hear
 
-    def heardSince(self, chain: Chain, moment: float) -> bool:
-        """Whether `chain`'s last hop was heard at `moment` or later."""
-        return self._heard.get(chain.name, float("-inf")) >= moment
+    def heardAfter(self, chain: Chain, moment: float) -> bool:
+        """Whether `chain`'s last hop was heard later than at `moment`."""
+        return self._heard.get(chain.name, float("-inf")) > moment
 
 
 class _Probe(Protocol):

@@ -81,6 +81,7 @@ class Exchange:
         self._sink: Sink | None = None
         self._source: Source | None = None
         self._congested = False
+        self._framed = False
         self._keep = head.keepAlive
         self._h11 = h11.Connection(h11.SERVER)
         self._h11.receive_data(head.raw)
@@ -172,6 +173,9 @@ class Exchange:
         if not (self._keep and self.received):
             self._keep = False
             headers.append((b"Connection", b"close"))
+        # Closing short of the framing tells of a cut, and what has come reaches the client, who may resume behind it.
+        # Where the connection's end is the content's only a reset tells, and takes some of it along.
+        self._framed = self.head.version != b"1.0" or any(name.lower() == b"content-length" for name, _ in fields)
         self._send(h11.Response(status_code=status, reason=reason, headers=headers))
 
     def write(self, data: bytes) -> None:
@@ -193,7 +197,8 @@ class Exchange:
     def cut(self) -> None:
         """The answer ends here, and the client must not take it for whole."""
         self._keep = False
-        self._transport.abortConnection()
+        if not self._framed:
+            self._transport.abortConnection()
 
     def _send(self, event: h11.Response | h11.InformationalResponse | h11.Data | h11.EndOfMessage) -> None:
         self._put(self._h11.send(event))

@@ -19,7 +19,7 @@ class ListenerSettings:
 
     `protocol` is ``socks`` or ``http``; `endpoint` a Twisted endpoint description, short forms already turned
     into ``tcp:PORT:interface=HOST``; `source` where it was written (``--socks``, ``FILE: listener[0].socks``), for
-    error messages. `auth` holds checker descriptions as ``--auth`` takes them.
+    error messages, as `authSource` is for `auth`, which holds checker descriptions as ``--auth`` takes them.
     """
 
     protocol: str
@@ -28,6 +28,7 @@ class ListenerSettings:
     clients: tuple[Network, ...] = ()
     strict: bool = False
     source: str = ""
+    authSource: str = ""
 
     def isGuarded(self, host: str) -> bool:
         """Whether not everybody can use it when it is bound to the address `host`: no open proxy by accident."""

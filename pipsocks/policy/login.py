@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from traceback import extract_tb
 from typing import Any
 
-from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.checkers import ICredentialsChecker, InMemoryUsernamePasswordDatabaseDontUse
 from twisted.cred.credentials import IUsernamePassword, UsernamePassword
 from twisted.cred.error import LoginFailed
 from twisted.cred.strcred import ICheckerFactory, InvalidAuthType, findCheckerFactories, findCheckerFactory
@@ -88,6 +89,9 @@ def _checker(description: str, reactor: Any, where: str) -> ICredentialsChecker:
         text = printable(str(error).replace(argument, "***") if argument else str(error))
         hint = f"its argument is: {factory.argStringFormat}"
         raise StartError(Problem(f"auth type {kind}: {text or type(error).__name__}", where, hint)) from None
+    if isinstance(checker, InMemoryUsernamePasswordDatabaseDontUse):
+        # Twisted's plugin fills it with text, though it is asked for octets: nobody would get in.
+        checker.users = {_octets(user): _octets(password) for user, password in checker.users.items()}
     if getattr(checker, "reactor", reactor) is None:
         checker.reactor = reactor  # type: ignore[attr-defined]
     return checker
@@ -110,6 +114,10 @@ def _checksPasswords(factory: ICheckerFactory) -> bool:
     return any(interface.isOrExtends(IUsernamePassword) for interface in factory.credentialInterfaces)
 
 
+def _octets(text: str | bytes) -> bytes:
+    return text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+
+
 def _in(problem: Problem, where: str) -> Problem:
     return Problem(problem.what, f"{where}, {problem.where}", problem.hint)
 
@@ -120,10 +128,5 @@ def _name(checker: ICredentialsChecker) -> str:
 
 def _told(error: Exception) -> str:
     """The kind of the error and its place: its text may have the password in it."""
-    kind = type(error).__name__
-    traceback = error.__traceback__
-    if traceback is None:
-        return kind
-    while traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    return f"{kind} in {traceback.tb_frame.f_code.co_filename}, line {traceback.tb_lineno}"
+    place = extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {place.filename}, line {place.lineno}"

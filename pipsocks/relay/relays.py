@@ -17,7 +17,7 @@ from pipsocks.relay.wheel import Watch, Wheel
 TRANSPORT: Final = "transport"
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Relays:
     """
     Joins pairs of streams. `reactor` is an `IReactorTime`, the limits are in seconds.
@@ -34,7 +34,8 @@ class Relays:
     _pipes: Pipes = attrs.field(init=False, factory=Pipes)
 
     def __attrs_post_init__(self) -> None:
-        wheel = Wheel(self.reactor, min(1.0, self.tunnelIdle / 16, self.halfIdle / 16))
+        tick = max(0.01, min(1.0, self.tunnelIdle / 16, self.halfIdle / 16))
+        wheel = Wheel(self.reactor, tick)
         self._limits = Limits(wheel, Watch(self.reactor), wheel.ticks(self.tunnelIdle), wheel.ticks(self.halfIdle))
 
     def join(self, near: Stream, far: Stream, done: Callable[[Ended], None]) -> str:

@@ -11,6 +11,7 @@ whatever others do to the transport (a drain that aborts it, a reactor that stop
 from __future__ import annotations
 
 import os
+import socket
 from typing import Any, Final
 
 import attrs
@@ -45,6 +46,7 @@ def canSplice(near: Any, far: Any) -> bool:
         and not isSecure(transport)
         and bool(transport.connected)
         and not transport.disconnecting
+        and transport.socket.family in (socket.AF_INET, socket.AF_INET6)
         and IReactorFDSet.providedBy(transport.reactor)
         for transport in (near, far)
     )

@@ -141,6 +141,7 @@ class Leg:
         """The side is gone."""
         if not self.gone:
             self.gone = True
+            self.tunnel.limits.watch.discard(self._abortIfSent)
             self.tunnel.legLost(self, reason)
 
     def pauseProducing(self) -> None:
@@ -180,8 +181,6 @@ class Leg:
 
     def cut(self) -> None:
         """Reset this side once its peer has what was sent before the other side's reset."""
-        if self.gone:
-            return
         self.transport.unregisterProducer()
         if not self.ended:
             self.transport.pauseProducing()
@@ -189,9 +188,9 @@ class Leg:
             self.tunnel.limits.watch.add(self._abortIfSent)
 
     def _abortIfSent(self) -> bool:
-        if not self.gone and self.unsent:
+        if self.unsent:
             return False
-        self.abort()
+        self.transport.abortConnection()
         return True
 
 
@@ -205,13 +204,17 @@ class Tunnel:
     =======  =========================  =======  ==========================================================
     OPEN     a leg ends (FIN)           HALF     the other's output is shut, or owed its end if it is TLS
     HALF     the other leg ends         CLOSING  both are closed behind what was written
-    any      a leg is reset             CUT      the other is reset, behind what was written
-    any      a leg is aborted by us     CUT      the other is aborted at once
-    any      a leg is closed by us      CLOSING  the other is closed behind what was written
+    OPEN,    a leg is reset             CUT      the other is reset, behind what was written
+    HALF
+    OPEN,    a leg is aborted by us     CUT      the other is aborted at once
+    HALF
+    OPEN,    a leg is closed by us      CLOSING  the other is closed behind what was written
+    HALF
     OPEN,    a TLS leg closes cleanly   CLOSING  the other's output is shut, and what it still says dropped;
     HALF                                         if it can't be, or has ended itself, it is closed
     CLOSING  a leg ends                 CLOSING  it is closed
-    CLOSING  a leg is lost, whyever     CLOSING  nothing: the other closes by itself
+    CLOSING  a leg is closed            CLOSING  the other is closed, if it is not closing already; reset, where
+                                                 the first was reset with more to say
     OPEN     idle for `tunnelIdle`      CUT      both are reset
     HALF     idle for `halfIdle`        CUT      the leg that only listened is closed, the other, which is
                                                  still owed an answer, reset
@@ -273,8 +276,14 @@ class Tunnel:
         peer = leg.peer
         if peer.gone:
             self._over(leg, reason)
-        elif self.state in (State.CLOSING, State.CUT):
+        elif self.state is State.CUT:
             self._name(leg, reason)
+        elif self.state is State.CLOSING:
+            self._name(leg, reason)
+            if leg.ended or reason.check(ConnectionDone):
+                peer.close()
+            else:
+                peer.cut()
         elif reason.check(ConnectionAborted) or (leg.isClosing and not reason.check(ConnectionDone)):
             self._cut(ABORTED)  # inside TLS an abort of ours looks like a loss
             peer.abort()

@@ -115,10 +115,17 @@ class Watch:
         if self._timer is None:
             self._timer = self._reactor.callLater(self.interval, self._ask)
 
+    def discard(self, isDone: Callable[[], bool]) -> None:
+        """Ask `isDone` no more, if it is asked at all."""
+        self._members.discard(isDone)
+        if not self._members and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _ask(self) -> None:
         self._timer = None
         for isDone in tuple(self._members):
-            if isDone():
+            if isDone in self._members and isDone():
                 self._members.discard(isDone)
         if self._members and self._timer is None:
             self._timer = self._reactor.callLater(self.interval, self._ask)

@@ -69,7 +69,8 @@ _SOCKS4_WORDS: Final = {
     92: "no identd on the client",
     93: "user id does not match identd",
 }
-_HTTP: Final = {403: "PS-UP11", 407: "PS-UP10", 502: "PS-UP20", 504: "PS-UP19"}
+# 401 is what tinyproxy says to a wrong login; no origin can have said it, since CONNECT never got that far.
+_HTTP: Final = {401: "PS-UP10", 403: "PS-UP11", 407: "PS-UP10", 502: "PS-UP20", 504: "PS-UP19"}
 
 # Of a tie, the one that says more: a refusal was sent by somebody, a time-out by nobody.
 _TELLING: Final = ("refused", "hop_refused", "hop_destination_refused", "unreachable", "hop_unreachable")

@@ -142,8 +142,8 @@ class Names:
             answer = interleaved(dict.fromkeys(entry[4][0] for entry in found))[:ADDRESSES_LIMIT] or NameUnknown(host)
         except socket.gaierror as error:
             answer = NameUnknown(host) if error.errno in _UNKNOWN else NameSilent()
-            if _outOfDescriptors():  # getaddrinfo does not tell
-                answer = NameSilent(outOfDescriptors=True)
+        except OSError as error:  # what EAI_SYSTEM becomes
+            answer = NameSilent(outOfDescriptors=error.errno in (errno.EMFILE, errno.ENFILE))
         except Exception as error:
             answer = error
         with suppress(OSError):  # the reactor is gone, and everybody who waited with it
@@ -180,11 +180,3 @@ def _isLiteral(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _outOfDescriptors() -> bool:
-    try:
-        socket.socket().close()
-    except OSError as error:
-        return error.errno in (errno.EMFILE, errno.ENFILE)
-    return False

@@ -19,7 +19,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import alsoProvides, implementer
 
 from pipsocks.model import Destination, Transport
 from pipsocks.refusal import Refusal
@@ -94,7 +94,7 @@ class Errand:
     factory: IProtocolFactory
 
 
-@implementer(IHalfCloseableProtocol, IHandshakeListener)
+@implementer(IHalfCloseableProtocol)
 class Step(Protocol):
     """
     Asks one hop for a tunnel and gives it to what `factory` builds.
@@ -113,6 +113,10 @@ class Step(Protocol):
         self._errand: Errand | None = Errand(ask, codec, factory)
         self._inner: IProtocol | None = None
         self._inTLS = ask.tls
+        if ask.tls:
+            # Not on the class: Twisted's client endpoints let the last interface that they look for replace the others,
+            # so that a plain connection would lose its half-close to this one.
+            alsoProvides(self, IHandshakeListener)
         self._timer: IDelayedCall | None = None
         self.done: Deferred[IProtocol] = Deferred(lambda _: self._giveUp())
 

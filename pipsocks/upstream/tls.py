@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from typing import Any, Final
 
 import attrs
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import (
     Certificate,
@@ -63,7 +63,7 @@ class _Unverified:
 def _readCertificates(path: str) -> list[Certificate]:
     try:
         found = [Certificate.loadPEM(block) for block in _CERTIFICATE.findall(_read(path))]
-    except SSL.Error:
+    except crypto.Error:
         found = []
     if not found:
         raise ValueError(f"no certificate in {path}")
@@ -73,7 +73,7 @@ def _readCertificates(path: str) -> list[Certificate]:
 def _readOwn(path: str) -> PrivateCertificate:
     try:
         own: PrivateCertificate = PrivateCertificate.loadPEM(_read(path))
-    except SSL.Error:
+    except crypto.Error:
         raise ValueError(f"no certificate with its key in {path}") from None
     return own
 

@@ -68,9 +68,6 @@ class ConnectClient:
     @raise ValueError: see `basic`.
     """
 
-    asked = True
-    """Whether the hop was told the destination: its first line says it."""
-
     def __init__(self, host: str, port: int, login: tuple[bytes, bytes] | None) -> None:
         packHost(host)
         authority = (f"[{host}]:{port}" if ":" in host else f"{host}:{port}").encode("ascii")
@@ -82,9 +79,12 @@ class ConnectClient:
         self._fields = FieldSection(self._inbox, strict=False)
         self._interim = 0
         self._open = False
+        self.asked = False
+        """Whether the hop was told the destination: the first thing that it is told."""
 
     def start(self) -> bytes:
         """The request."""
+        self.asked = True
         return self._request + b"\r\n"
 
     def receive(self, data: bytes) -> None:

@@ -19,9 +19,8 @@ class Inbox:
 
     def add(self, data: bytes) -> None:
         """Append `data`."""
-        if self.at == len(self.data):
+        if not self.data:
             self.data = data
-            self.at = self.cursor = self._seen = 0
             return
         if isinstance(self.data, bytearray):
             del self.data[: self.at]
@@ -50,7 +49,10 @@ class Inbox:
         self.cursor = self._seen = end
 
     def consume(self, end: int) -> None:
-        """Let go of everything before `end`."""
+        """Let go of everything before `end`; an inbox without bytes keeps no buffer."""
+        if end == len(self.data):
+            self.data = b""
+            end = 0
         self.at = self.cursor = self._seen = end
 
     def take(self, count: int) -> bytes:
@@ -65,8 +67,5 @@ class Inbox:
         return taken
 
     def drain(self) -> bytes:
-        """All that was not consumed; the inbox is empty then."""
-        taken = self.take(self.held)
-        self.data = b""
-        self.consume(0)
-        return taken
+        """All that was not consumed."""
+        return self.take(self.held)

@@ -10,7 +10,7 @@ import attrs
 from pipsocks.wire.names import NameInvalid, parseHost, parsePort
 
 _PORTS: Final = {b"http": 80, b"https": 443}
-_URL: Final = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*)://([^/?#]*)([!-~\x80-\xff]*)")
+_URL: Final = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*+)://([^/?#]*+)([!-~\x80-\xff]*+)")
 _NO_AUTHORITY: Final = re.compile(rb"[/?#\\@\x00-\x20\x7f]")
 _HIGH: Final = re.compile(rb"%([89A-Fa-f][0-9A-Fa-f])")
 

@@ -28,6 +28,7 @@ class FunctionalTestCase(SynchronousTestCase):
             try:
                 child.stop()
             finally:
+                child.clean()
                 child.judge()
 
         self.addCleanup(end)

@@ -27,8 +27,12 @@ ROOT = Path(pipsocks.__file__).parent.parent
 PATIENCE = 30.0
 """Seconds after which a test gives a child up. Nothing passes or fails by being faster than that."""
 
-USER, PASSWORD = "parrot", "p@ss:w%rd/é"
-"""A login whose password breaks every client that forgets to percent-encode."""
+USER, PASSWORD = "parrot", "p@ss:w%rd/?#"
+"""
+A login whose password breaks every client that forgets to percent-encode.
+
+It is ASCII: urllib3 sends Latin-1 (pip, requests), httpx UTF-8.
+"""
 
 HOP_USER, HOP_PASSWORD, PLAIN_PASSWORD = "hopper", "s3cr#t@hop", "s3cret.hop"
 """The login of upstream proxies; tinyproxy's configuration takes the plain password only."""
@@ -170,6 +174,9 @@ class Child:
             self.wait()
             raise AssertionError(f"{self.arguments}: {by.name} did not end it:\n{self.output}") from None
 
+    def clean(self) -> None:
+        """Take its files away."""
+
     def judge(self) -> None:
         """Fail the test if this is ours and wrote a traceback."""
         if self.strict:
@@ -197,7 +204,7 @@ class Pipsocks(Child):
         self.journalFile = self.directory / "journal"
         arguments = [
             *prefix, sys.executable, "-c", start, "-n", "--pidfile=", "pipsocks", *listeners,
-            "--journal", self.journalFile, "--journal-format", "json", *options,
+            "--timeouts-drain", "1", "--journal", self.journalFile, "--journal-format", "json", *options,
         ]  # fmt: skip
         path = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
         super().__init__(arguments, environment={**path, **(environment or {})}, directory=self.directory, strict=True)
@@ -236,11 +243,9 @@ class Pipsocks(Child):
             raise AssertionError(f"{len(found)} sessions with {fields}: {found}")
         return found[0]
 
-    def stop(self, by: signal.Signals = signal.SIGTERM) -> int:
-        """End it, and take its directory away."""
-        status = super().stop(by)
+    def clean(self) -> None:
+        """Take its directory away."""
         shutil.rmtree(self.directory, ignore_errors=True)
-        return status
 
 
 class Faulty(Child):
@@ -298,12 +303,14 @@ class Upstream(Child):
                 time.sleep(0.02)
 
     def stop(self, by: signal.Signals = signal.SIGTERM) -> int:
-        """End it, and take its configuration away."""
+        """End it."""
         # squid takes two seconds to heed a SIGTERM, and leaves nothing behind that is not in its directory.
-        status = super().stop(signal.SIGKILL if "squid" in self.arguments[0] else by)
+        return super().stop(signal.SIGKILL if "squid" in self.arguments[0] else by)
+
+    def clean(self) -> None:
+        """Take its configuration away."""
         if self.directory is not None:
             shutil.rmtree(self.directory, ignore_errors=True)
-        return status
 
 
 def _directory(kind: str) -> Path:
@@ -395,5 +402,6 @@ KINDS: dict[str, Callable[..., Upstream]] = {
 def shared(kind: str, host: str = "127.0.0.1", login: bool = False) -> Upstream:
     """An upstream that many tests use as it is; it ends with the test run."""
     upstream = KINDS[kind](host=host, login=login)
+    atexit.register(upstream.clean)
     atexit.register(upstream.stop)
     return upstream

@@ -1,4 +1,4 @@
-"""Real clients fetch from loopback origins through pipsocks and real upstream proxies: a pairwise table of all of it."""
+"""Real clients fetch from loopback origins through pipsocks and real upstream proxies: a pairwise table of it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ MIXES: dict[int, tuple[tuple[str, ...], ...]] = {
         ("dante", "socks4a", "https"),
     ),
 }
-"""Chains for each length: real proxies, with ``+`` those that want a login, and the healthy ones of pipsocks.testing."""
+"""Chains for each length: real proxies, with ``+`` those that want a login, and healthy ones of pipsocks.testing."""
 
 
 class TableTestCase(FunctionalTestCase):
@@ -117,13 +117,19 @@ class TableTestCase(FunctionalTestCase):
         for _, _, fields in server.requests[already:]:
             self.assertFalse([name for name in fields if name.lower().startswith("proxy-")], fields)
         size = {"pip": 100, "pip23": 100, "uv": 100, "git": 100_000}.get(client, NOISE)
+        ends = ("ok", "reset_client")
+        if "https" in mix:
+            # The client's end is held back before TLS, while the origin keeps its side open: pipsocks closes at last.
+            pipsocks.stop()
+            ends += ("aborted",)
         entries = pipsocks.journal(1, destination=address(target, server.port))
+        if client == "git" and row["login"]:
+            # It sends no password before it is asked for one.
+            self.assertEqual(entries.pop(0)["outcome"], "login_required")
         for entry in entries:
-            self.assertIn(entry["outcome"], ("ok", "reset_client"), entry)
+            self.assertIn(entry["outcome"], ends, entry)
             self.assertEqual(entry["user"], USER if row["login"] else "", entry)
-            self.assertEqual(
-                [(a["chain"], a["hop"], a["outcome"]) for a in entry["attempts"]], [(label, "", "ok")], entry
-            )
+            self.assertEqual([(a["chain"], a["hop"], a["outcome"]) for a in entry["attempts"]], [(label, "", "ok")])
             self.assertGreater(entry["up"], 0, entry)
         self.assertGreaterEqual(sum(entry["down"] for entry in entries), size, entries)
 

@@ -20,7 +20,7 @@ from twisted.internet.endpoints import (
 )
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.ssl import Certificate, KeyPair, PrivateCertificate, optionsForClientTLS
+from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
@@ -154,9 +154,6 @@ def _certificates() -> tuple[Any, Any]:
     options = PrivateCertificate.loadPEM(pem).options()
     root = Certificate.loadPEM(authority.cert_pem.bytes())
     return options, root
-
-
-assert KeyPair is not None
 
 
 class Tunnelled:

@@ -7,8 +7,8 @@ import socket
 from typing import Any
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.task import Clock
-from twisted.trial.unittest import TestCase
+from twisted.internet.task import Clock, deferLater
+from twisted.internet.threads import deferToThreadPool
 
 from pipsocks.model import Ended
 from pipsocks.relay import Relays
@@ -148,6 +148,43 @@ class RelayMixin:
             await self.turns(5)
         self.assertEqual((await rig.ended()).token, "reset_client")
 
+    async def test_originResetsAfterTheEnd(self) -> None:
+        """A client that has ended its upload still learns of a reset by a reset."""
+        rig = await self.tunnel()
+        rig.client.transport.loseWriteConnection()
+        await rig.origin.until(lambda: rig.origin.ended)
+        rig.origin.transport.abortConnection()
+        await rig.client.until(lambda: rig.client.over)
+        self.assertFalse(rig.client.ended)
+        self.assertEqual((await rig.ended()).token, "reset_origin")
+
+    async def test_originResetsInBulk(self) -> None:
+        """An upload in full flow ends by a reset when the origin resets it."""
+        rig = await self.tunnel()
+        rig.origin.keep = False
+        Feed(rig.client, 256 * MEBIBYTE, lambda: None)
+        await rig.origin.until(lambda: rig.origin.size > MEBIBYTE)
+        rig.origin.transport.abortConnection()
+        await rig.client.until(lambda: rig.client.lost is not None)
+        self.assertEqual((await rig.ended()).token, "reset_origin")
+
+    async def test_closingIsCutShort(self) -> None:
+        """Both have ended, but the client has not yet taken everything: a drain, or its own reset, is told."""
+        for by, token in (("near", "aborted"), ("client", "reset_client")):
+            rig = await self.tunnel()
+            small(rig.client.transport, rig.near.transport, rig.far.transport, rig.origin.transport)
+            rig.client.transport.pauseProducing()
+            down = Feed(rig.origin, MEBIBYTE, rig.origin.transport.loseWriteConnection)
+            rig.client.transport.loseWriteConnection()
+            await rig.origin.until(lambda r=rig: r.origin.ended)
+            stood = -1
+            while stood != down.sent:
+                stood = down.sent
+                await self.turns(100)
+            getattr(rig, by).transport.abortConnection()
+            ended = await rig.ended()
+            self.assertIn(ended.token, (token, "reset_client"))
+
     async def test_slowReader(self) -> None:
         """While a reader sleeps its sender is stopped, with a bounded amount in between; then all of it arrives."""
         rig = await self.tunnel()
@@ -204,8 +241,6 @@ class RelayMixin:
             sock.sendall(blob)
             sock.send(b"!", socket.MSG_OOB)
             sock.sendall(b"after")
-
-        from twisted.internet.threads import deferToThreadPool
 
         await deferToThreadPool(reactor, reactor.getThreadPool(), send)
         sock.setblocking(False)
@@ -316,6 +351,23 @@ class RelayMixin:
         await rig.origin.until(lambda: rig.origin.ended)
         self.assertEqual(rig.origin.hash.digest(), up.hash.digest())
 
+    async def test_heldForASleeper(self) -> None:
+        """Early bytes that the origin does not take yet stay before the later ones."""
+        rig = await self.connect()
+        small(rig.client.transport, rig.near.transport, rig.far.transport, rig.origin.transport)
+        rig.origin.keep = False
+        rig.origin.transport.pauseProducing()
+        up = Feed(rig.client, 4 * MEBIBYTE, rig.client.transport.loseWriteConnection)
+        while rig.near._held.size < 65_536:
+            await self.turns(1)
+        rig.far.transport.write(b"z" * 300_000)
+        rig.join(self.relays)
+        await self.turns(200)
+        self.assertLess(up.sent, 2 * MEBIBYTE)
+        rig.origin.transport.resumeProducing()
+        await rig.origin.until(lambda: rig.origin.ended)
+        self.assertEqual(rig.origin.size, 4 * MEBIBYTE + 300_000)
+
     async def test_farLostBefore(self) -> None:
         """An origin that answered and was reset before the join: the client gets the answer, then the reset."""
         rig = await self.connect()
@@ -390,6 +442,48 @@ class RelayMixin:
         await rig.origin.until(lambda: rig.origin.over)
         self.assertEqual((await rig.ended()).token, "aborted")
 
+    async def test_wakeUps(self) -> None:
+        """While nothing moves nothing is done: idle, half-closed, held up, at an urgent mark, or half dead."""
+
+        rig = await self.tunnel()
+        calls = [0]
+
+        def counting(original: Any) -> Any:
+            def counted() -> Any:
+                calls[0] += 1
+                return original()
+
+            return counted
+
+        for transport in (rig.near.transport, rig.far.transport):
+            transport.doRead = counting(transport.doRead)
+            transport.doWrite = counting(transport.doWrite)
+
+        async def quiet(when: str) -> None:
+            await self.turns(20)
+            before = calls[0]
+            for _ in range(20):
+                await deferLater(reactor, 0.002)
+            self.assertLess(calls[0] - before, 10, when)
+
+        await quiet("idle")
+        rig.client.transport.socket.send(b"!", socket.MSG_OOB)
+        await rig.origin.until(lambda: rig.origin.size == 1)
+        await quiet("at an urgent mark")
+        rig.client.transport.loseWriteConnection()
+        await rig.origin.until(lambda: rig.origin.ended)
+        await quiet("half-closed")
+        small(rig.client.transport, rig.near.transport, rig.far.transport, rig.origin.transport)
+        rig.client.transport.pauseProducing()
+        down = Feed(rig.origin, 4 * MEBIBYTE, lambda: None)
+        stood = -1
+        while stood != down.sent:
+            stood = down.sent
+            await self.turns(100)
+        await quiet("held up")
+        rig.origin.transport.abortConnection()
+        await quiet("held up and reset")
+
     async def test_manyTunnels(self) -> None:
         """Two hundred tunnels, ended in every way, leave no descriptor behind."""
         await self._shortTunnels(20)
@@ -458,6 +552,3 @@ class SpliceRelayTests(RelayMixin, RigCase):
     splice = True
     kind = "splice"
     skip = None if hasattr(os, "splice") else "this system has no splice()"
-
-
-assert TestCase is not None

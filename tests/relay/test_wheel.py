@@ -163,3 +163,19 @@ class WatchTests(TestCase):
         clock.pump([0.1] * 3)
         self.assertEqual(asked, [1])
         self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_forgets(self) -> None:
+        """One that is gone is asked no more, and the last takes the timer with it."""
+        clock = Clock()
+        watch = Watch(clock, 0.1)
+        asked: list[int] = []
+
+        def never() -> bool:
+            asked.append(1)
+            return False
+
+        watch.add(never)
+        clock.advance(0.1)
+        watch.discard(never)
+        watch.discard(never)
+        self.assertEqual((asked, clock.getDelayedCalls()), ([1], []))

@@ -30,7 +30,8 @@ class RequestTests(SynchronousTestCase):
             ConnectClient("a.example", 443, None).start(),
         )
         self.assertEqual(b"CONNECT [::1]:80 HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", ConnectClient("::1", 80, None).start())
-        self.assertTrue(ConnectClient("a.example", 443, None).asked)
+        self.assertFalse(ConnectClient("a.example", 443, None).asked)
+        self.assertTrue(asked().asked)
 
     def test_login(self) -> None:
         """The login is sent at once; the password may be empty and have colons."""

@@ -24,12 +24,15 @@ FIELDS = st.lists(
 )
 
 PARTS = [
-    *(b"GET http://a.example/ HTTP/1.1\r\n", b"POST /x HTTP/1.0\r\n", b"CONNECT a:1 HTTP/1.1\r\n", b"PRI * HTTP/2.0\r\n"),
-    *(b"HTTP/1.1 200 OK\r\n", b"HTTP/1.0 200\r\n", b"HTTP/1.1 204\n", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 101 S\r\n"),
+    *(b"GET http://a.example/ HTTP/1.1\r\n", b"POST /x HTTP/1.0\r\n"),
+    *(b"CONNECT a:1 HTTP/1.1\r\n", b"PRI * HTTP/2.0\r\n"),
+    *(b"HTTP/1.1 200 OK\r\n", b"HTTP/1.0 200\r\n", b"HTTP/1.1 204\n"),
+    *(b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 101 S\r\n"),
     *(b"Host: a.example\r\n", b"Content-Length: 5\r\n", b"Content-Length: 5, 5\r\n", b"Content-Length: 0\r\n"),
     *(b"Transfer-Encoding: chunked\r\n", b"transfer-encoding:Chunked\n", b"Connection: close\r\n", b"X: y\r\n"),
     *(b"hello", b"5\r\nhello\r\n", b"5;a=b\r\nhello\r\n", b"0\r\n", b"0\r\n\r\n", b"1\r\n", b"fff\r\n", b"5 \r\n"),
-    *(b"\r\n", b"\r\n\r\n", b"\n", b"\r", b" ", b"\t", b":", b";", b",", b"\x00", b"\xff", b"0", b"A", b"HTTP/1.", b"GET "),
+    *(b"\r\n", b"\r\n\r\n", b"\n", b"\r", b" ", b"\t", b":", b";", b",", b"\x00"),
+    *(b"\xff", b"0", b"A", b"HTTP/1.", b"GET "),
 ]  # fmt: skip
 SOUP = st.lists(st.one_of(st.sampled_from(PARTS), st.binary(max_size=4)), max_size=14).map(b"".join)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from twisted.trial.unittest import TestCase
@@ -108,6 +109,16 @@ class RequestTests(TestCase):
         assert isinstance(event, Body)
         self.assertIs(piece, event.data)
         self.assertIs(piece, event.raw)
+
+    def test_noBuffer(self) -> None:
+        """A gate whose client idles keeps nothing of what it has handed on."""
+        gate = RequestGate()
+        piece = request(b"Content-Length: 70000\r\n") + b"x" * 70_000
+        before = sys.getrefcount(piece)
+        gate.receive(piece)
+        while gate.next() is not None:
+            pass
+        self.assertEqual((0, before), (gate.held, sys.getrefcount(piece)))
 
     def test_trailers(self) -> None:
         """Trailers come with the end; those that may not be trailers are left out."""

@@ -81,12 +81,14 @@ class ResponseTests(TestCase):
     def test_interim(self) -> None:
         """Interim responses come out one by one, before the response."""
         self.check(
-            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + response(b"Content-Length: 0\r\n"),
+            b"HTTP/1.1 100 Continue\r\n\r\n"
+            b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+            b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
             ResponseHead(100, b"Continue", b"1.1", (), False, True),
             ResponseHead(103, b"Early Hints", b"1.1", ((b"Link", b"</x>"),), False, True),
             ResponseHead(200, b"OK", b"1.1", ((b"Content-Length", b"0"),), False, True, 0),
             End(),
-        )  # fmt: skip
+        )
 
     def test_switching(self) -> None:
         """Behind a 101 everything is the tunnel's."""
@@ -95,7 +97,7 @@ class ResponseTests(TestCase):
         self.check(data, ResponseHead(101, b"Switching Protocols", b"1.1", fields, False, True), End())
 
     def test_connect(self) -> None:
-        """Behind the 2xx of a CONNECT everything is the tunnel's, whatever its fields say; other answers have content."""
+        """Behind the 2xx of a CONNECT everything is the tunnel's, whatever its fields say; other answers are as any."""
         fields = b"A: b\r\nContent-Length: 5\r\nTransfer-Encoding: x\r\n"
         made = ResponseHead(200, b"OK", b"1.1", ((b"A", b"b"),), False, False)
         self.check(response(fields), made, End(), method=b"CONNECT")
