@@ -13,10 +13,10 @@ import attrs
 from pipsocks import __version__
 from pipsocks.config.layers import gather
 from pipsocks.config.load import load
-from pipsocks.config.options import TABLE, Arguments, Option, describe, nearest, parse
+from pipsocks.config.options import SHELL, TABLE, Arguments, Option, describe, nearest, parse
 from pipsocks.config.shell import SHELLS, exports
 from pipsocks.config.show import show
-from pipsocks.config.values import Text, readSwitch
+from pipsocks.config.values import readSwitch
 from pipsocks.front.settings import ListenerSettings
 from pipsocks.model import Problem, StartError
 from pipsocks.slugs import SLUGS, Slug
@@ -89,10 +89,12 @@ def _config(arguments: Arguments) -> None:
 
 
 def _env(arguments: Arguments) -> None:
-    shell = arguments.values.get("shell", ("sh",))[-1]
+    flag = arguments.values.get(SHELL.key)
+    shell = flag[-1] if flag else os.environ.get(SHELL.twin) or SHELL.default
     if shell not in SHELLS:
         hint = f"write one of {', '.join(SHELLS)}; bash and zsh are sh"
-        raise StartError(Problem(f"{shell!a} is no shell that this knows", "--shell", hint))
+        where = SHELL.flag if flag else SHELL.twin
+        raise StartError(Problem(f"{shell!a} is no shell that this knows", where, hint))
     # Secrets are not looked up: whoever uses the proxy need not be allowed to read them.
     gathered = gather(arguments, os.environ)
     if gathered.problems:
@@ -127,18 +129,29 @@ def _passwd(arguments: Arguments) -> None:
 
     name = _word(arguments, 0, "passwd FILE USER")
     user = _word(arguments, 1, "passwd FILE USER")
-    if sys.stdin.isatty():
-        password = getpass.getpass(f"Password of {user}: ")
-        if getpass.getpass("Once more: ") != password:
-            raise StartError(Problem("the two passwords differ", name, "nothing was changed; try again"))
-    else:
-        password = sys.stdin.readline().removesuffix("\n")
+    password = _typed(user, name)
+    if not password:
+        raise StartError(Problem("no password was given", name, "type one, or send it in a line on standard input"))
     try:
         store(name, user, password)
     except ValueError as error:
         hint = "nothing was changed; try another"
         raise StartError(Problem(str(error), name, hint)) from None
     print(f"{name}: {user} may log in")
+
+
+def _typed(user: str, name: str) -> str:
+    """The password from the terminal, twice, or one line of standard input: an argument would be seen by all."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline(1 << 16).removesuffix("\n")
+    try:
+        password = getpass.getpass(f"Password of {user}: ")
+        again = getpass.getpass("Once more: ")
+    except EOFError:
+        return ""
+    if again != password:
+        raise StartError(Problem("the two passwords differ", name, "nothing was changed; try again"))
+    return password
 
 
 def _word(arguments: Arguments, index: int, usage: str) -> str:
@@ -168,13 +181,13 @@ COMMANDS: Final[Mapping[str, Command]] = {
         _config,
         "--show [options]",
         "Show the settings and where each comes from.",
-        (*TABLE, Option("show", bool, "", "", read=readSwitch)),
+        (*TABLE, Option("show", bool, "", "", read=readSwitch)),  # a mode, and nothing to put into the environment
     ),
     "env": Command(
         _env,
         f"[--shell {'|'.join(SHELLS)}] [options]",
         "Print what sets a shell up to use the proxy.",
-        (*TABLE, Option("shell", Text, "SHELL", "")),
+        (SHELL, *TABLE),
     ),
     "explain": Command(_explain, "[PS-...]", "Explain what the proxy told a client.", rest=1),
     "passwd": Command(_passwd, "FILE USER", "Set a user's password in an htpasswd file.", rest=2),
@@ -233,4 +246,4 @@ def _help() -> str:
 
 def _helpOf(name: str, command: Command) -> str:
     text = f"Usage: pipsocks {name} {command.synopsis}\n{command.about}\n"
-    return f"{text}\nOptions:\n{describe(TABLE)}{FOOT}" if command.options else text
+    return f"{text}\nOptions:\n{describe(o for o in command.options if o.about)}{FOOT}" if command.options else text

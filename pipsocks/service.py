@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import resource
 import signal
 import time
@@ -132,8 +133,9 @@ class ProxyService(Service):
         self._gateway = gateway
         self._clients = clients
         self._say = say
-        self._notify = Notify.fromEnvironment() if notify is None else notify
+        self._notify = Notify.fromEnvironment(os.environ) if notify is None else notify
         self._bound: list[Bound] = []
+        self._former: list[tuple[int, Any]] = []  # the signals' handlers before ours
 
     # beginning
 
@@ -167,8 +169,7 @@ class ProxyService(Service):
 
     def _ready(self) -> None:
         # Twisted sets its own handlers as the reactor starts; its SIGTERM knows no second one.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._signalled)
+        self._former = [(number, signal.signal(number, self._signalled)) for number in (signal.SIGTERM, signal.SIGINT)]
         for line in startLines(self._bound, self._gateway, self._settings.notices):
             self._say(line)
         # What is there by now stays: the collector need not look at it again.
@@ -193,11 +194,12 @@ class ProxyService(Service):
         self._notify.tell("STOPPING=1")
         self.unbind()
         self._clients.stop()
-        drained: Deferred[None] = Deferred()
         if not self._clients.open:
-            return succeed(None)
+            return succeed(None).addCallback(self._stopped)
         self._say(f"pipsocks: stopping; {len(self._clients.open)} connections may take {self._drain:g} s to end")
         timer = self._reactor.callLater(self._drain, self._abort, f"after {self._drain:g} s")
+        drained: Deferred[None] = Deferred()
+        drained.addCallback(self._stopped)
 
         def empty() -> None:
             self._clients.whenEmpty = None
@@ -207,6 +209,10 @@ class ProxyService(Service):
 
         self._clients.whenEmpty = empty
         return drained
+
+    def _stopped(self, result: None) -> None:
+        for number, handler in self._former:
+            signal.signal(number, handler)
 
     @property
     def _drain(self) -> float:

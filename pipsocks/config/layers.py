@@ -9,7 +9,7 @@ from typing import Final
 import attrs
 
 from pipsocks.config.file import Document, Given, Value, read
-from pipsocks.config.options import BY_KEY, TABLE, Arguments, Option, nearest
+from pipsocks.config.options import BY_KEY, SHELL, TABLE, Arguments, Option, nearest
 from pipsocks.config.values import OFF, Wrong, structure
 from pipsocks.front.settings import ListenerSettings, Network, place
 from pipsocks.model import Destination, Problem, StartError
@@ -77,7 +77,7 @@ def strangers(environ: Mapping[str, str], named: set[str]) -> list[Problem]:
 
     @param named: the variables that the configuration names itself, for secrets.
     """
-    twins = {option.twin for option in TABLE}
+    twins = {option.twin for option in (*TABLE, SHELL)}
     problems = []
     for name in sorted(environ):
         if name.startswith("PIPSOCKS_") and name not in twins | named and not _KUBERNETES.fullmatch(name):

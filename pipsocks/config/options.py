@@ -111,6 +111,11 @@ TABLE: Final = (
 )  # fmt: skip
 """Every option that there is; what a later version will know does not exist yet, and is refused as unknown."""
 
+SHELL: Final = Option(
+    "shell", Text, "SHELL", "Whose language to print: sh (bash and zsh too), fish or powershell.", "sh"
+)
+"""The one option that only ``pipsocks env`` has."""
+
 BY_KEY: Final[Mapping[str, Option]] = {option.key: option for option in TABLE}
 
 
@@ -177,8 +182,9 @@ def parse(words: Sequence[str], options: Iterable[Option] = TABLE, rest: int = 0
         else:
             values.setdefault(option.key, []).append(value)
     if len(others) > rest:
-        hint = "options begin with --; see --help"
-        problems.append(Problem("this word is not expected here", _plain(others[rest]), hint))
+        # The word itself is not repeated: somebody might have typed a password there.
+        where = f"word {rest + 1} beside the options" if rest else "command line"
+        problems.append(Problem("a word is not expected here", where, "options begin with --; see --help"))
     if problems:
         raise StartError(*problems)
     return Arguments({key: tuple(texts) for key, texts in values.items()}, tuple(others))

@@ -173,11 +173,7 @@ class Asking:
         sending = _Sending(way, clock.seconds(), Patience(clock, lambda: self._lapsed(sending)))
         self._sendings.append(sending)
         sending.silence = clock.callLater(SILENCE_SECONDS, self._silent, sending)
-        try:
-            headed = way.origin.ask(self._request(way.chain), self._inform)
-        except h11.LocalProtocolError:
-            self._gone(sending, Refusal("PS-RQ01", detail="it can't be said in HTTP/1.1"))
-            return
+        headed = way.origin.ask(self._request(way.chain), self._inform)
         if head.hasBody:
             way.origin.transport.registerProducer(self._exchange, True)
             self._exchange.pour(Upload(way.origin, sending.patience, lambda refusal: self._spoilt(sending, refusal)))
@@ -228,7 +224,7 @@ class Asking:
         if isinstance(error, GateError):
             self._gone(sending, Refusal("PS-DE08", where=where, detail=error.text))
         elif not isinstance(error, Closed):
-            self._broken(failure)
+            failure.raiseException()
         elif sending.way.fresh or error.spoke:
             self._excuse(sending)
             closed = Refusal("PS-UP16", chain=chain.name) if chain.endsInHTTP else Refusal("PS-DE10", where=where)

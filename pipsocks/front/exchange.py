@@ -209,6 +209,10 @@ class Exchange:
 
     # the end
 
+    def retire(self) -> None:
+        """No request may follow this one."""
+        self._keep = False
+
     async def over(self) -> bool:
         """Read away what is left of the request, within bounds; whether another one may follow."""
         if self._keep and not self.received:

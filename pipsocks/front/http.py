@@ -48,6 +48,7 @@ class HTTPSpeaker:
         self._ended = False
         self._later = False
         self._left = False
+        self._stopping = False
         client.transport.registerProducer(self, True)
         self._task: Deferred[None] = Deferred.fromCoroutine(self._converse())
         self._task.addErrback(self._failed)
@@ -81,11 +82,20 @@ class HTTPSpeaker:
     def late(self) -> None:
         """Too slow with a head, idle for too long, or an answer left unread."""
         if self._arrived is not None and self._gate.partial:
-            arrived, self._arrived = self._arrived, None
-            arrived.errback(Failure(Refusal("PS-RQ06")))
+            self._wake(Refusal("PS-RQ06"))
         else:
             transport = self._client.transport
             self._quit(transport.abortConnection if self._congested else transport.loseConnection)
+
+    def stop(self) -> None:
+        """The proxy stops: a request that is under way is answered, and none after it."""
+        self._stopping = True
+        if self._exchange is not None:
+            self._exchange.retire()
+        elif self._arrived is not None and self._gate.partial:
+            self._wake(Refusal("PS-SV01"))
+        elif self._arrived is not None:
+            self._quit(self._client.transport.loseConnection)
 
     # the fill of the client's write buffer: the methods of a producer
 
@@ -123,13 +133,16 @@ class HTTPSpeaker:
             self._leave()
             self._client.part()
         else:
-            self._leave()
-            self._client.transport.loseConnection()
+            await self._part(received=True)
 
     async def _nextHead(self) -> RequestHead | None:
-        """The next request's head; None at the client's end. Raises `Refusal` for what is none, or comes too late."""
+        """The next request's head; None at the client's end, or ours. Raises `Refusal` for what is none, or late."""
         began = False
-        while (event := self._nextEvent()) is None:
+        while True:
+            if self._stopping:
+                return None
+            if (event := self._nextEvent()) is not None:
+                break
             if self._ended:
                 if self._gate.partial:
                     raise Refusal("PS-RQ01", detail="it ended early")
@@ -235,10 +248,10 @@ class HTTPSpeaker:
 
     # reading, and the end
 
-    def _wake(self) -> None:
+    def _wake(self, refusal: Refusal | None = None) -> None:
         arrived, self._arrived = self._arrived, None
         if arrived is not None:
-            arrived.callback(None)
+            arrived.callback(None) if refusal is None else arrived.errback(refusal)
 
     def _regulate(self) -> None:
         """Read the client only while somebody takes what it sends, or there is room to hold it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Mapping
 
@@ -16,7 +15,7 @@ class Notify:
     path: str = ""
 
     @classmethod
-    def fromEnvironment(cls, environ: Mapping[str, str] = os.environ) -> Notify:
+    def fromEnvironment(cls, environ: Mapping[str, str]) -> Notify:
         """As systemd left it in our environment; an abstract socket's ``@`` stands for a NUL."""
         path = environ.get("NOTIFY_SOCKET", "")
         return cls("\0" + path[1:] if path.startswith("@") else path)

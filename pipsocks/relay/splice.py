@@ -28,9 +28,12 @@ from pipsocks.relay.tunnel import Leg
 SPLICE: Final = "splice"
 
 COPIED: Final = 65_536
-"""A read of less than this is copied, which is two system calls; from there on two splices are cheaper."""
+"""The most that is copied at once."""
 
-BULK: Final = 16_384
+BULK: Final = 32_768
+"""A direction that brings this much at once is spliced from then on: copying costs less up to about half of it."""
+
+TRICKLE: Final = 16_384
 """A direction that brings less than this at once goes back to copying."""
 
 # One for all: it is empty again whenever control goes back to the reactor.
@@ -166,7 +169,7 @@ class Channel:
         if not count:
             return self._end()
         self.source.moved(count)
-        self._bulk = count == COPIED
+        self._bulk = count >= BULK
         self._send(_buffer[:count])
         if self.sink.parked:
             self._block()
@@ -192,7 +195,7 @@ class Channel:
             self._pipes.give(pipe)
             return self._end()
         self.source.moved(count)
-        self._bulk = count >= BULK
+        self._bulk = count >= TRICKLE
         self._pipe, self.sink.parked = pipe, count
         self._pour()
         if self.sink.parked:

@@ -131,12 +131,12 @@ class _Reader:
         if re.search(r"[@/?#]", masked[: max(at, 0)]):
             hint = "percent-encode them: @ is %40, / is %2F, ? is %3F, # is %23"
             raise self._wrong("has an @, /, ? or # inside its user or password, or an @ behind its host", hint)
+        if "${" in rest[at + 1 :].partition("?")[0]:
+            raise self._wrong("has a reference in its host or port", "${…} may stand for a user, a password, an option")
         match = _PLACE.fullmatch(rest, at + 1)
         if match is None:
             raise self._wrong("is not SCHEME://USER:PASSWORD@HOST:PORT", "an IPv6 address stands in brackets: [::1]")
         host, port, query = match.groups()
-        if "${" in host or "${" in (port or ""):
-            raise self._wrong("has a reference in its host or port", "${…} may stand for a user, a password, an option")
         bracketed = host.startswith("[")
         try:
             destination = Destination(parseHost((host[1:-1] if bracketed else host).encode()), defaultPort)
@@ -192,6 +192,9 @@ class _Reader:
             clientTLS(settings, host)
         except OSError as error:
             raise self._wrong(f"names a file that cannot be read: {error.filename}: {error.strerror}") from None
+        except UnicodeError:  # Twisted verifies what IDNA 2008 calls a name: without underscores, for one
+            hint = "name the one in its certificate: ?sni=NAME"
+            raise self._wrong("has a name that no certificate can be verified for", hint) from None
         except ValueError as error:
             raise self._wrong(f"cannot do TLS so: {error}") from None
         return settings

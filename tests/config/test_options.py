@@ -78,7 +78,8 @@ class ParseTests(SynchronousTestCase):
     def test_rest(self) -> None:
         """Other words are taken where they are expected; behind -- all are."""
         self.assertEqual(parse(["a", "-", "--via", "--", "--b"], rest=3).rest, ("a", "-", "--b"))
-        self.assertEqual(self.problems("a", "b", rest=1)[0].where, "b")
+        self.assertEqual(self.problems("a", "hunter2", rest=1)[0].where, "word 2 beside the options")
+        self.assertEqual(self.problems("hunter2")[0].where, "command line")
 
     def test_helpAndVersion(self) -> None:
         """They go before all else."""

@@ -57,7 +57,9 @@ class AbsoluteFormTests(HopCase):
         """The URL whole, our login at the hop, and not the client's at us."""
         client = await self.open()
         hop, head = await self.asked(
-            client, GET.replace(b"example/", b"example:8080/")[:-2] + b"Proxy-Authorization: Basic eDp5\r\n\r\n", self.one
+            client,
+            GET.replace(b"example/", b"example:8080/")[:-2] + b"Proxy-Authorization: Basic eDp5\r\n\r\n",
+            self.one,
         )
         self.assertEqual(
             head,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
 
@@ -702,5 +701,3 @@ async def counted(talk: Talk, size: int) -> None:
         head, mark, rest = data.partition(b"\r\n\r\n") if data.startswith(b"HTTP/") else (b"", b"", data)
         assert data, "it ended early"
         size -= len(rest)
-
-

@@ -58,7 +58,9 @@ class AnswerTests(SynchronousTestCase):
     def test_head(self) -> None:
         """A HEAD gets the same fields and no content."""
         whole = answerBytes(Refusal("PS-DE01", where="x:1"))
-        self.assertEqual(whole.partition(b"\r\n\r\n")[0] + b"\r\n\r\n", answerBytes(Refusal("PS-DE01", where="x:1"), bodyless=True))
+        self.assertEqual(
+            whole.partition(b"\r\n\r\n")[0] + b"\r\n\r\n", answerBytes(Refusal("PS-DE01", where="x:1"), bodyless=True)
+        )
 
     def test_hostileWords(self) -> None:
         """Nothing that a client or a hop says leaves the place that it is quoted in."""

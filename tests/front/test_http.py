@@ -467,3 +467,49 @@ class TimeTests(HTTPCase):
         self.forward.wait.callback(None)
         self.forward.wait = None
         await client.until(lambda: len(client.received) > 200_000)
+
+
+class StopTests(HTTPCase):
+    """The proxy stops."""
+
+    async def test_idle(self) -> None:
+        """A client between two requests is let go at once."""
+        client = await self.http()
+        client.write(GET)
+        await response(client)
+        self.clients.stop()
+        self.assertEqual(await client.readAll(), b"")
+
+    async def test_withinAHead(self) -> None:
+        """One that is asking is told."""
+        client = await self.http()
+        client.write(GET[:20])
+        await tick(0.02)
+        self.clients.stop()
+        head, _ = await response(client)
+        self.assertIn(b"503 PS-SV01", head)
+        self.assertIn(b"Retry-After: ", head)
+
+    async def test_underWay(self) -> None:
+        """One that is being answered gets its answer, which says that it is the last."""
+        self.forward.wait = Deferred()
+        client = await self.http()
+        client.write(GET * 2)
+        await tick(0.02)
+        self.clients.stop()
+        self.forward.wait.callback(None)
+        head, content = await response(client)
+        self.assertIn(b"Connection: close\r\n", head)
+        self.assertEqual(content, b"ok")
+        self.assertEqual(await client.readAll(), b"")
+
+    async def test_whileReading(self) -> None:
+        """One that has yet to read its answer reads it, and then there is nothing more."""
+        self.forward = Forward(b"x" * (32 << 20))
+        client = await self.http()
+        client.transport.pauseProducing()
+        client.write(GET)
+        await tick(0.1)
+        self.clients.stop()
+        client.transport.resumeProducing()
+        self.assertEqual(len((await client.readAll()).partition(b"\r\n\r\n")[2]), 32 << 20)

@@ -117,7 +117,7 @@ class TableTestCase(FunctionalTestCase):
         for _, _, fields in server.requests[already:]:
             self.assertFalse([name for name in fields if name.lower().startswith("proxy-")], fields)
         size = {"pip": 100, "pip23": 100, "uv": 100, "git": 100_000}.get(client, NOISE)
-        ends = ("ok", "reset_client")
+        ends = ("ok", "reset_client", "reset_origin")  # many close with octets unread
         if "https" in mix:
             # The client's end is held back before TLS, while the origin keeps its side open: pipsocks closes at last.
             pipsocks.stop()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import queue
 import re
 import signal
 import socket
@@ -11,7 +13,6 @@ import struct
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 from tests.functional.case import FunctionalTestCase
@@ -61,7 +62,7 @@ def _descriptors(pid: int) -> list[str]:
     """What each descriptor of a process is, without the numbers of sockets and pipes."""
     kinds = []
     for entry in os.scandir(f"/proc/{pid}/fd"):
-        with suppress(OSError):
+        with contextlib.suppress(OSError):
             kinds.append(re.sub(r"\d+", "N", os.readlink(entry.path)))
     return sorted(kinds)
 
@@ -131,12 +132,13 @@ class BadUpstreamsTests(DemonstrationTestCase):
                 self.assertLess(entry["attempts"][1]["ms"], 4500)
         near.stop()
         before, connections = len(pipsocks.journal()), origin.connections
-        fetched, _ = self.download(Proxy("http", "127.0.0.1", ports["http"]), origin, "--retries", "0")
+        # pip shows the reason phrase where it says that it tries again, and nowhere else.
+        fetched, _ = self.download(Proxy("http", "127.0.0.1", ports["http"]), origin, "--retries", "1")
         self.assertEqual(fetched.status, 1, fetched.output)
         self.assertRegex(fetched.output, r"Tunnel connection failed: 503 PS-UP09 none of 3 upstreams worked: ")
         fetched, _ = self.download(Proxy("socks", "127.0.0.1", ports["socks"]), origin, "--retries", "0")
         self.assertEqual(fetched.status, 1, fetched.output)
-        failed = pipsocks.journal(before + 2)[before:]
+        failed = pipsocks.journal(before + 3)[before:]
         for entry in failed:
             self.assertEqual(entry["outcome"], "none_worked", entry)
             self.assertLess(entry["seconds"], 8.5, entry)
@@ -163,7 +165,7 @@ class WaitingTests(DemonstrationTestCase):
         name, resolving = "no-such-host.invalid", []
         for _ in range(3):
             began = time.monotonic()
-            with suppress(OSError):
+            with contextlib.suppress(OSError):
                 socket.getaddrinfo(name, 443, type=socket.SOCK_STREAM)
             resolving.append(time.monotonic() - began)
         self.assertLess(self.fastest(self.pipsocks(), name, 443), max(resolving) + 0.1)
@@ -184,7 +186,7 @@ class VolumeTests(DemonstrationTestCase):
     def checkVolume(self, relay: str, protocol: str) -> None:
         """Down after the client's end, up after the origin's."""
         expected = _expected(VOLUME)
-        got: list[str] = []
+        got: queue.Queue[str] = queue.Queue()
 
         def down(connection: socket.socket) -> None:
             if readAll(connection) != b"go":
@@ -195,7 +197,7 @@ class VolumeTests(DemonstrationTestCase):
         def up(connection: socket.socket) -> None:
             connection.sendall(b"go")
             connection.shutdown(socket.SHUT_WR)
-            got.append(_receive(connection))
+            got.put(_receive(connection))
 
         pipsocks = self.start(relay)
         downloading = self.tunnel(pipsocks, protocol, self.peer(down).port)
@@ -208,7 +210,7 @@ class VolumeTests(DemonstrationTestCase):
             uploading.sendall(_block(number))
         uploading.close()
         entries = pipsocks.journal(2, outcome="ok", relay=relay)
-        self.assertEqual(got, [expected])
+        self.assertEqual(got.get(timeout=PATIENCE), expected)
         sizes = sorted((entry["up"], entry["down"]) for entry in entries)
         self.assertEqual(sizes, [(2, VOLUME * MEBIBYTE), (VOLUME * MEBIBYTE, 2)])
 
@@ -266,7 +268,7 @@ class VolumeTests(DemonstrationTestCase):
             digest = hashlib.sha256(readExactly(connection, 4 * MEBIBYTE)).hexdigest()
             self.assertEqual(digest, _expected(4))
             connection.shutdown(socket.SHUT_RDWR)
-            with suppress(OSError):
+            with contextlib.suppress(OSError):
                 pouring.result(PATIENCE)
 
     def test_spliceSleeper(self) -> None:
@@ -295,21 +297,20 @@ class VolumeTests(DemonstrationTestCase):
             trace,
         )
         pipsocks = self.pipsocks(prefix=prefix)
-        connection = self.tunnel(pipsocks, "socks", self.peer(echo).port)
-        with ThreadPoolExecutor(1) as pool:
-            receiving = pool.submit(_receive, connection)
-            for number in range(16):
+
+        def serve(connection: socket.socket) -> None:
+            for number in range(64):
                 connection.sendall(_block(number))
-            connection.shutdown(socket.SHUT_WR)
-            self.assertEqual(receiving.result(PATIENCE), _expected(16))
+
+        self.assertEqual(_receive(self.tunnel(pipsocks, "socks", self.peer(serve).port)), _expected(64))
         self.assertEqual(pipsocks.session()["relay"], "splice")
         pipsocks.stop()
         moved = {"splice": 0, "copied": 0}
         for name, result in re.findall(r"\b(\w+)\(.*\) += (\d+)$", trace.read_text(), re.MULTILINE):
             moved["splice" if name == "splice" else "copied"] += int(result)
-        # Each way into a pipe and out of it.
-        self.assertGreater(moved["splice"], 4 * 15 * MEBIBYTE)
-        self.assertLess(moved["copied"], 4 * MEBIBYTE)
+        # Into a pipe and out of it.
+        self.assertGreater(moved["splice"], 2 * 60 * MEBIBYTE)
+        self.assertLess(moved["copied"], 2 * 4 * MEBIBYTE)
 
 
 class DescriptorsTests(DemonstrationTestCase):
@@ -329,7 +330,7 @@ class DescriptorsTests(DemonstrationTestCase):
         self.addCleanup(origin.stop)
 
         def one(number: int, hole: int) -> None:
-            with suppress(OSError, EOFError), socket.socket() as connection:
+            with contextlib.suppress(OSError, EOFError), socket.socket() as connection:
                 connection.settimeout(PATIENCE)
                 http, kind = number % 2 == 0, number // 2 % 10
                 connection.connect(("127.0.0.1", ports[0 if http else 1]))

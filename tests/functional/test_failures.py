@@ -27,6 +27,11 @@ class Told:
     reply: int
     attempts: int
 
+    @property
+    def reports(self) -> bool:
+        """Whether the attempts speak of the destination, not of the hop."""
+        return self.attempts == 4 or self.token.endswith("_after")
+
 
 REFUSED_THERE = Told("PS-UP21", "hop_destination_refused", 502, 5, 4)
 UNREACHABLE_THERE = Told("PS-UP20", "hop_bad_gateway", 502, 4, 4)
@@ -45,11 +50,10 @@ class FailuresTestCase(FunctionalTestCase):
         self.assertReason(answer, told.slug)
         self.assertNotIn("s3cr", answer.reason + answer.body.decode())
         self.judge(pipsocks.session(protocol="connect"), told, journal, told.attempts)
-        again = 1 if told in (REFUSED_THERE, UNREACHABLE_THERE, FAILED_THERE) else told.attempts
         reply, bound = askSocks(self.dial(pipsocks.socks()), host, port)
         self.assertEqual((reply, bound), (told.reply, ("0.0.0.0", 0)))
-        # Within 2 s of a search that failed by the destination one report is enough.
-        self.judge(pipsocks.session(protocol="socks5"), told, journal, None if again == 1 else again)
+        # For 2 s after a search that failed by the destination one report is enough; the machine may be slower.
+        self.judge(pipsocks.session(protocol="socks5"), told, journal, None if told.reports else told.attempts)
 
     def judge(self, entry: dict[str, Any], told: Told, fields: dict[str, Any], attempts: int | None) -> None:
         """One line of the journal."""
@@ -152,7 +156,7 @@ class RealProxiesTests(FailuresTestCase):
     def test_squidCannotConnectInTime(self) -> None:
         """squid says 503 or 504 for a destination that drops everything; the client is told within the deadline."""
         upstream = self.keep(squid(settings="connect_timeout 1 second\nforward_timeout 1 second"))
-        pipsocks = self.pipsocks(upstreams=(upstream.url,))
+        pipsocks = self.pipsocks("--retry-attempts", "2", upstreams=(upstream.url,))
         with blackHole() as port:
             answer = askConnect(self.dial(pipsocks.http()), "127.0.0.1", port)
         self.assertIn(answer.reason.split()[0], ("PS-UP14", "PS-UP19", "PS-UP15"), answer)
@@ -164,8 +168,8 @@ class RealProxiesTests(FailuresTestCase):
         pipsocks = self.pipsocks("--retry-attempts", "2", upstreams=(f"{first.url},http://{second}",))
         answer = askConnect(self.dial(pipsocks.http()), "127.0.0.1", 443)
         self.assertEqual(answer.status, 502, answer)
-        self.assertIn(second, answer.reason)
-        self.assertNotIn(first.address, answer.reason)
+        self.assertReason(answer, "PS-UP23")
+        self.assertIn(f"upstream {second} was not reached", answer.reason)
         entry = pipsocks.session()
         self.assertEqual([attempt["hop"] for attempt in entry["attempts"]], [second] * 2, entry)
 
@@ -214,7 +218,7 @@ class DirectTests(FailuresTestCase):
         answer = askConnect(self.dial(pipsocks.http()), "127.0.0.1", port)
         self.assertEqual(answer.status, 502, answer)
         self.assertReason(answer, "PS-DE01")
-        self.assertEqual(answer.fields["proxy-status"].partition(";")[2].strip(), "error=connection_refused")
+        self.assertIn("error=connection_refused", answer.fields["proxy-status"])
         self.assertEqual([a["outcome"] for a in pipsocks.session()["attempts"]], ["refused", "refused"])
         self.assertEqual(askSocks(self.dial(pipsocks.socks()), "127.0.0.1", unusedPort())[0], 5)
 

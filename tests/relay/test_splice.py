@@ -161,7 +161,7 @@ class SpliceTests(RigCase):
         healthy = await self.tunnel()
         rig = await self.tunnel()
         rig.client.keep = False
-        Feed(rig.origin, 4 * MEBIBYTE, lambda: None)
+        Feed(rig.origin, 256 * MEBIBYTE, lambda: None)
         await rig.client.until(lambda: rig.client.size > 200_000)
         self.patch(os, "splice", fail)
         await rig.client.until(lambda: rig.client.over)
@@ -175,7 +175,7 @@ class SpliceTests(RigCase):
         healthy = await self.tunnel()
         rig = await self.tunnel()
         rig.client.keep = False
-        Feed(rig.origin, 4 * MEBIBYTE, lambda: None)
+        Feed(rig.origin, 256 * MEBIBYTE, lambda: None)
         await rig.client.until(lambda: rig.client.size > 200_000)
 
         def fail(*args: object, **named: object) -> int:

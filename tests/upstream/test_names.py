@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import socket
+import sys
 import threading
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
 
 from pipsocks.upstream import names as module
@@ -21,6 +23,7 @@ from pipsocks.upstream.names import (
     NameUnknown,
     interleaved,
 )
+from tests.functional.processes import ROOT, cleanEnvironment
 from tests.upstream.rig import Standing
 
 
@@ -201,6 +204,22 @@ class NamesTests(TestCase):
         """The machine's own names are known."""
         found = await Deferred.fromCoroutine(Names(reactor).resolve("localhost"))
         self.assertTrue({"127.0.0.1", "::1"}.issuperset(found), found)
+
+    async def test_shutdown(self) -> None:
+        """A process that stops does not wait for a name server that hangs."""
+        program = (
+            "import time\n"
+            "from twisted.internet import reactor\n"
+            "from twisted.internet.defer import Deferred\n"
+            "from pipsocks.upstream.names import Names\n"
+            "names = Names(reactor, lambda *_, **__: time.sleep(600))\n"
+            "reactor.callWhenRunning(lambda: Deferred.fromCoroutine(names.resolve('a.example')))\n"
+            "reactor.callLater(0.1, reactor.stop)\n"
+            "reactor.run()\n"
+        )
+        environment = {**cleanEnvironment(), "PYTHONPATH": str(ROOT)}
+        out, err, status = await getProcessOutputAndValue(sys.executable, ("-c", program), environment)
+        self.assertEqual((b"", b"", 0), (out, err, status))
 
     def test_interleaved(self) -> None:
         """Families take turns, in the order in which the system sorted them."""

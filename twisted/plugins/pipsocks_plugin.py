@@ -22,7 +22,7 @@ class _ChainEndpointParser:
 
     prefix = "pipsocks"
 
-    def parseStreamClient(self, reactor: Any, *args: str, **kwargs: str) -> IStreamClientEndpoint:
+    def parseStreamClient(self, reactor: Any, *args: Any, **kwargs: Any) -> IStreamClientEndpoint:
         """Build the endpoint; see `pipsocks.endpoint.parse`."""
         from pipsocks.endpoint import parse
 
