@@ -95,6 +95,7 @@ def running(peer: Peer, folder: Path) -> Iterator[Running]:
             stdout=output,
             stderr=output,
             cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
             start_new_session=True,
         )
     try:

@@ -56,7 +56,7 @@ class Origin(Protocol):
         self._gate = ResponseGate(b"GET")
         self._head: Deferred[ResponseHead] | None = None
         self._over: Deferred[Fields] | None = None
-        self._inform: Callable[[ResponseHead], None] | None = None
+        self._inform: Callable[[ResponseHead], None] = lambda head: None
         self._taker: Taker | None = None
         self._whenStale: Callable[[], None] | None = None
         self._keeps = False
@@ -195,8 +195,7 @@ class Origin(Protocol):
                 self._agree(head)
                 if head.status >= 200:
                     break
-                if self._inform is not None:
-                    self._inform(head)
+                self._inform(head)
         except GateError as error:
             self._fail(error)
             self.transport.abortConnection()

@@ -13,11 +13,11 @@ from pipsocks.front.answer import answerBytes
 from pipsocks.front.basic import basicCredentials
 from pipsocks.front.exchange import Exchange, gateRefusal
 from pipsocks.front.seam import Client, Origins
+from pipsocks.front.target import absoluteTarget, connectTarget
 from pipsocks.gateway.stream import HELD_LIMIT, Stream
 from pipsocks.model import Destination, Ended, Entry, Request
 from pipsocks.refusal import Refusal
 from pipsocks.wire.gate import Body, End, GateError, RequestGate, RequestHead
-from pipsocks.wire.target import AbsoluteTarget, TargetError, parseAbsolute, parseAuthority
 
 IDLE_SECONDS: Final = 60.0
 """How long a client may say nothing between two requests."""
@@ -167,10 +167,7 @@ class HTTPSpeaker:
     async def _connect(self, head: RequestHead) -> bool:
         """Hand a tunnel over to the gateway. Whether another request may follow: only behind a clean 407."""
         try:
-            try:
-                destination = Destination(*parseAuthority(head.target))
-            except TargetError as error:
-                raise Refusal("PS-RQ10", detail=str(error)) from None
+            destination = connectTarget(head)
             user = await self._login(head)
         except Refusal as refusal:
             early = self._gate.leftover()
@@ -306,20 +303,3 @@ class HTTPSpeaker:
         else:
             self._client.transport.write(answerBytes(Refusal("PS-SV02")))
             self._client.part()
-
-
-def absoluteTarget(head: RequestHead) -> AbsoluteTarget:
-    """
-    Where a request that is no CONNECT is to go.
-
-    @raise Refusal: it is not of the form that a proxy forwards (RFC 9112, section 3.2.2), or not of the scheme.
-    """
-    if head.target.startswith(b"/") or head.target == b"*":
-        raise Refusal("PS-RQ02", detail="not a web server; set http_proxy and https_proxy to it")
-    try:
-        target = parseAbsolute(head.target, head.method)
-    except TargetError as error:
-        raise Refusal("PS-RQ10", detail=str(error)) from None
-    if target.scheme != "http":
-        raise Refusal("PS-RQ02", detail="and https:// URLs need CONNECT")
-    return target

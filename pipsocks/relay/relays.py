@@ -8,10 +8,11 @@ from typing import Any, Final
 import attrs
 
 from pipsocks.model import Ended
+from pipsocks.relay.leg import Leg, Limits, Stream
 from pipsocks.relay.pipes import Pipes
 from pipsocks.relay.sockets import tune
 from pipsocks.relay.splice import SPLICE, canSplice, plug
-from pipsocks.relay.tunnel import Leg, Limits, Stream, Tunnel
+from pipsocks.relay.tunnel import Tunnel
 from pipsocks.relay.wheel import Watch, Wheel
 
 TRANSPORT: Final = "transport"

@@ -21,9 +21,9 @@ from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 
+from pipsocks.relay.leg import Leg
 from pipsocks.relay.pipes import PIPE_SIZE, Pipe, Pipes
 from pipsocks.relay.sockets import isSecure
-from pipsocks.relay.tunnel import Leg
 
 SPLICE: Final = "splice"
 

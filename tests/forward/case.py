@@ -23,7 +23,7 @@ GET = b"GET http://index.example/simple/ HTTP/1.1\r\nHost: index.example\r\n\r\n
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, slots=False)
 class Way:
     """
     A chain, and the endpoint of it, that leads to a port of the test's, where `factory` collects the connections.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
 
+from pipsocks.front.exchange import Exchange
 from tests.forward.case import GET, OK, ForwardTestCase, fieldsOf, response
 from tests.front.proxy import tick
 from tests.loopback import Talk
@@ -271,7 +272,7 @@ class ResponseTests(ForwardTestCase):
         self.assertEqual([line["outcome"] for line in await self.written(3)], ["cut"] * 3)
 
     async def test_resetWithoutFraming(self) -> None:
-        """Content that ends with a reset is cut, though it has no length: also for who would take an end for its end."""
+        """Content that ends with a reset is cut, though it has no length; an HTTP/1.0 client gets a reset as well."""
         client = await self.open()
         origin, _ = await self.asked(client)
         origin.write(b"HTTP/1.1 200 OK\r\n\r\nhello")
@@ -657,6 +658,38 @@ class TimeTests(ForwardTestCase):
         self.way.code = ""
         await self.asked(client)
         self.assertEqual([line["outcome"] for line in self.journal], ["no_such_name"])
+
+
+class OwnErrorTests(ForwardTestCase):
+    """Errors of ours end one request, and are logged."""
+
+    async def test_before(self) -> None:
+        """Before an answer they are a 500."""
+
+        def broken(destination: object) -> None:
+            raise ZeroDivisionError
+
+        self.way.connect = broken
+        client = await self.open()
+        client.write(GET)
+        self.assertIn(b"500 PS-SV02", (await response(client))[0])
+        self.assertEqual((await self.written())[0]["outcome"], "internal")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    async def test_within(self) -> None:
+        """Within one they cut it."""
+
+        def broken(exchange: object, data: bytes) -> None:
+            raise ZeroDivisionError
+
+        client = await self.open()
+        origin, _ = await self.asked(client)
+        self.patch(Exchange, "finish", broken)
+        origin.write(OK)
+        self.assertTrue((await client.readAll()).endswith(b"ok"))
+        self.assertEqual((await self.written())[0]["outcome"], "internal")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        await origin.gone()
 
 
 class Flood:

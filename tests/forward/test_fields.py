@@ -47,7 +47,7 @@ class RequestFieldsTests(SynchronousTestCase):
 
     def test_framing(self) -> None:
         """The framing is what the gate saw, though Connection names it."""
-        fields = requestFields(request(b"Content-Length: 05", b"Connection: Content-Length, Host"), TARGET, via=False)
+        fields = requestFields(request(b"content-length: 5", b"Connection: Content-Length, Host"), TARGET, via=False)
         self.assertEqual(fields, [(b"Host", b"a.example:81"), (b"Content-Length", b"5")])
         fields = requestFields(request(b"transfer-encoding: Chunked"), TARGET, via=False)
         self.assertEqual(fields, [(b"Host", b"a.example:81"), (b"Transfer-Encoding", b"chunked")])

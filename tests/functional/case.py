@@ -52,6 +52,14 @@ class FunctionalTestCase(SynchronousTestCase):
         self.addCleanup(peer.stop)
         return peer
 
+    def refusing(self, host: str = "127.0.0.1") -> int:
+        """A port that refuses connections for as long as this test runs, since nobody else can take it."""
+        bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        self.addCleanup(bound.close)
+        bound.bind((host, 0))
+        port: int = bound.getsockname()[1]
+        return port
+
     def directory(self) -> Path:
         """An empty directory for this test."""
         path = emptyDirectory()

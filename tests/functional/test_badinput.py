@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 import socket
@@ -28,7 +29,15 @@ class BadInputTestCase(FunctionalTestCase):
         connection.sendall(data)
         if end:
             connection.shutdown(socket.SHUT_WR)
-        return readAll(connection)
+        return self.rest(connection)
+
+    def rest(self, connection: socket.socket) -> bytes:
+        """What still comes, until an end of either kind."""
+        pieces = []
+        with contextlib.suppress(ConnectionError):
+            while piece := connection.recv(65_536):
+                pieces.append(piece)
+        return b"".join(pieces)
 
     def assertLives(self, pipsocks: Pipsocks) -> None:
         """The next client is served."""
@@ -81,12 +90,10 @@ class SocksTests(BadInputTestCase):
                 continue
             connection = self.dial(pipsocks.socks())
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            try:
+            with contextlib.suppress(OSError):  # it may answer before the last octet, and need not read on
                 for octet in sent:
                     connection.send(bytes([octet]))
-            except OSError:
-                pass  # it answered before the last octet, and need not read on
-            self.assertEqual(readAll(connection), expected, name)
+            self.assertEqual(self.rest(connection), expected, name)
 
     def test_replySurvivesUnreadInput(self) -> None:
         """The refusal arrives although the client sends on for a while."""
@@ -183,10 +190,9 @@ class HTTPTests(BadInputTestCase):
         connection = self.dial(pipsocks.http())
         connection.sendall(b"\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n")
         self.assertEqual(readAnswer(connection).reason[:7], "PS-RQ02")
-        try:
+        said = b""
+        with contextlib.suppress(ConnectionError):
             said = self.exchange(pipsocks.http(), b"\r\n" * 200_000)
-        except ConnectionError:
-            said = b""
         self.assertTrue(said == b"" or said.startswith(b"HTTP/1.1 4"), said[:100])
         self.assertLives(pipsocks)
 
@@ -212,7 +218,7 @@ class HTTPTests(BadInputTestCase):
             for _ in range(100):
                 try:
                     connection.send(b"a")
-                    ended = not connection.recv(1)
+                    ended = connection.recv(65_536) is not None
                 except TimeoutError:
                     continue
                 except OSError:
@@ -233,10 +239,8 @@ class NoiseTests(BadInputTestCase):
             first = bytes([source.choice([4, 5, 0x16, 0x43, 0x47, 0, 0xFF, source.randrange(256)])])
             data = first + source.randbytes(source.choice([0, 1, 2, 8, 60, 500]))
             port = pipsocks.socks() if number % 2 else pipsocks.http()
-            try:
+            with contextlib.suppress(ConnectionError):
                 self.exchange(port, data, end=True)
-            except ConnectionError:
-                continue  # a reset is an end as well
         self.assertLives(pipsocks)
 
     def test_nothing(self) -> None:
@@ -250,4 +254,5 @@ class NoiseTests(BadInputTestCase):
         pipsocks = self.begin("--strict")
         said = self.exchange(pipsocks.socks(), CONNECT + b"\r\n")
         self.assertTrue(said.startswith(b"HTTP/1.1 400 PS-RQ07 "), said)
-        self.assertEqual(self.exchange(pipsocks.http(), b"\x05\x01\x00")[:2], b"\x05\xff")
+        said = self.exchange(pipsocks.http(), b"\x05\x01\x00")
+        self.assertTrue(said.startswith(b"HTTP/1.1 400 PS-RQ07 "), said)

@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.functional.case import FunctionalTestCase
 from tests.functional.clients import Fetched, Proxy, environment, run
 from tests.functional.origins import VERSION, Origin, authorityFile, echo, noise, wheelName
-from tests.functional.processes import PATIENCE, Child, Pipsocks, microsocks, requires, tinyproxy, unusedPort
+from tests.functional.processes import PATIENCE, Child, Pipsocks, microsocks, requires, tinyproxy
 from tests.functional.talk import askConnect, askGet, askSocks, blackHole, readAll, readExactly
 
 MEBIBYTE = 1 << 20
@@ -104,7 +104,7 @@ class BadUpstreamsTests(DemonstrationTestCase):
         """
         origin = Origin(tls=True)
         self.addCleanup(origin.stop)
-        refusing = f"127.0.0.1:{unusedPort()}"
+        refusing = f"127.0.0.1:{self.refusing()}"
         silent, near, last = (self.keep(make()) for make in (microsocks, tinyproxy, microsocks))
         chains = (f"http://{refusing}", silent.url, f"{near.url},{last.url}")
         pipsocks = self.pipsocks(upstreams=chains)
@@ -173,7 +173,7 @@ class WaitingTests(DemonstrationTestCase):
     def test_refused(self) -> None:
         """A refused port takes a tenth of a second, for one more dial."""
         # 50 ms are for the dials, for this test, and for whatever else the machine does.
-        self.assertLess(self.fastest(self.pipsocks(), "127.0.0.1", unusedPort()), 0.15)
+        self.assertLess(self.fastest(self.pipsocks(), "127.0.0.1", self.refusing()), 0.15)
 
 
 class VolumeTests(DemonstrationTestCase):
@@ -302,7 +302,8 @@ class VolumeTests(DemonstrationTestCase):
             for number in range(64):
                 connection.sendall(_block(number))
 
-        self.assertEqual(_receive(self.tunnel(pipsocks, "socks", self.peer(serve).port)), _expected(64))
+        with self.tunnel(pipsocks, "socks", self.peer(serve).port) as connection:
+            self.assertEqual(_receive(connection), _expected(64))
         self.assertEqual(pipsocks.session()["relay"], "splice")
         pipsocks.stop()
         moved = {"splice": 0, "copied": 0}
@@ -310,7 +311,7 @@ class VolumeTests(DemonstrationTestCase):
             moved["splice" if name == "splice" else "copied"] += int(result)
         # Into a pipe and out of it.
         self.assertGreater(moved["splice"], 2 * 60 * MEBIBYTE)
-        self.assertLess(moved["copied"], 2 * 4 * MEBIBYTE)
+        self.assertLess(moved["copied"], moved["splice"] / 8)
 
 
 class DescriptorsTests(DemonstrationTestCase):
@@ -325,7 +326,7 @@ class DescriptorsTests(DemonstrationTestCase):
     def checkDescriptors(self, chain: tuple[str, ...]) -> None:
         """2,000 of them, by one route."""
         pipsocks = self.pipsocks("--retry-connect", "0.5", upstreams=chain)
-        echoing, refused, ports = self.peer(echo), unusedPort(), (pipsocks.http(), pipsocks.socks())
+        echoing, refused, ports = self.peer(echo), self.refusing(), (pipsocks.http(), pipsocks.socks())
         origin = Origin()
         self.addCleanup(origin.stop)
 

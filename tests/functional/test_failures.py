@@ -11,7 +11,7 @@ import attrs
 
 from tests.functional.case import FunctionalTestCase
 from tests.functional.origins import authorityFile, certificateFile, echo
-from tests.functional.processes import Pipsocks, Upstream, dante, microsocks, squid, tinyproxy, unusedPort
+from tests.functional.processes import Pipsocks, Upstream, dante, microsocks, squid, tinyproxy
 from tests.functional.talk import askConnect, askSocks, blackHole
 
 MISSPELT = "no-such-host.invalid"
@@ -75,7 +75,7 @@ class RealProxiesTests(FailuresTestCase):
         """One chain of one real proxy; `port` 0 is one that nothing listens on."""
         upstream = self.keep(make(**options))
         pipsocks = self.pipsocks(upstreams=(upstream.url,))
-        self.ask(pipsocks, host, port or unusedPort(), told, chain=upstream.address, hop=upstream.address)
+        self.ask(pipsocks, host, port or self.refusing(), told, chain=upstream.address, hop=upstream.address)
 
     def test_microsocksRefused(self) -> None:
         """microsocks says 05 for a port that nothing listens on."""
@@ -98,7 +98,7 @@ class RealProxiesTests(FailuresTestCase):
         upstream = self.keep(make(login=True))
         scheme = upstream.url.partition(":")[0]
         pipsocks = self.pipsocks(upstreams=(f"{scheme}://{userinfo}{upstream.address}",))
-        self.ask(pipsocks, "127.0.0.1", unusedPort(), told, chain=upstream.address, hop=upstream.address)
+        self.ask(pipsocks, "127.0.0.1", self.refusing(), told, chain=upstream.address, hop=upstream.address)
 
     def test_danteRefused(self) -> None:
         """dante says 05 for a port that nothing listens on."""
@@ -164,7 +164,7 @@ class RealProxiesTests(FailuresTestCase):
 
     def test_nextHopRefused(self) -> None:
         """When the first of two hops cannot reach the second, it is the second that is named."""
-        first, second = self.keep(microsocks()), f"127.0.0.1:{unusedPort()}"
+        first, second = self.keep(microsocks()), f"127.0.0.1:{self.refusing()}"
         pipsocks = self.pipsocks("--retry-attempts", "2", upstreams=(f"{first.url},http://{second}",))
         answer = askConnect(self.dial(pipsocks.http()), "127.0.0.1", 443)
         self.assertEqual(answer.status, 502, answer)
@@ -214,13 +214,13 @@ class DirectTests(FailuresTestCase):
     def test_refused(self) -> None:
         """A refused port is dialled twice, and told as refused."""
         pipsocks = self.pipsocks()
-        port = unusedPort()
+        port = self.refusing()
         answer = askConnect(self.dial(pipsocks.http()), "127.0.0.1", port)
         self.assertEqual(answer.status, 502, answer)
         self.assertReason(answer, "PS-DE01")
         self.assertIn("error=connection_refused", answer.fields["proxy-status"])
         self.assertEqual([a["outcome"] for a in pipsocks.session()["attempts"]], ["refused", "refused"])
-        self.assertEqual(askSocks(self.dial(pipsocks.socks()), "127.0.0.1", unusedPort())[0], 5)
+        self.assertEqual(askSocks(self.dial(pipsocks.socks()), "127.0.0.1", self.refusing())[0], 5)
 
     def test_misspelt(self) -> None:
         """A misspelt name is asked for once, and told as such."""

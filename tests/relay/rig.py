@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import socket
 from collections.abc import Callable
 from functools import cache
@@ -243,3 +244,12 @@ def small(*transports: Any) -> None:
     for transport in transports:
         transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
         transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+
+
+def noMoreDescriptors() -> tuple[int, int]:
+    """Make the next descriptor too many. Returns the limits that were."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+    return limits

@@ -174,16 +174,15 @@ class RelayMixin:
             rig = await self.tunnel()
             small(rig.client.transport, rig.near.transport, rig.far.transport, rig.origin.transport)
             rig.client.transport.pauseProducing()
-            down = Feed(rig.origin, MEBIBYTE, rig.origin.transport.loseWriteConnection)
+            rig.origin.transport.write(b"x" * 400_000)
+            rig.origin.transport.loseWriteConnection()
             rig.client.transport.loseWriteConnection()
-            await rig.origin.until(lambda r=rig: r.origin.ended)
-            stood = -1
-            while stood != down.sent:
-                stood = down.sent
-                await self.turns(100)
+            while not (rig.near._successor.ended and rig.far._successor.ended):
+                await self.turns(1)
+            await self.turns(20)
+            self.assertEqual(rig.results, [])
             getattr(rig, by).transport.abortConnection()
-            ended = await rig.ended()
-            self.assertIn(ended.token, (token, "reset_client"))
+            self.assertEqual((await rig.ended()).token, token)
 
     async def test_slowReader(self) -> None:
         """While a reader sleeps its sender is stopped, with a bounded amount in between; then all of it arrives."""

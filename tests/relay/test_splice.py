@@ -1,4 +1,4 @@
-"""What only the splice relay has: pipes, hooks, and what is left in a socket after a reset."""
+"""What only the splice relay has: hooks, bulk, and what is left in a socket after a reset."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 from twisted.internet.error import ConnectionLost
 
 from pipsocks.model import Ended
-from pipsocks.relay.pipes import KEPT, Pipes
+from pipsocks.relay.pipes import KEPT
 from pipsocks.relay.splice import canSplice
-from tests.relay.rig import Feed, RigCase, Tunnelled, small
+from tests.relay.rig import Feed, RigCase, Tunnelled, noMoreDescriptors, small
 
 MEBIBYTE = 1 << 20
 
@@ -24,15 +24,6 @@ def unread(transport: Any) -> int:
     count = array.array("i", [0])
     fcntl.ioctl(transport.fileno(), termios.FIONREAD, count)
     return count[0]
-
-
-def noMoreDescriptors() -> tuple[int, int]:
-    """Make the next descriptor too many. Returns the limits that were."""
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    free = os.dup(0)
-    os.close(free)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
-    return limits
 
 
 class SpliceTests(RigCase):
@@ -208,47 +199,3 @@ class SpliceTests(RigCase):
         rig.near.transport.abortConnection()
         await self.turns(3)
         self.assertFalse(canSplice(rig.near.transport, rig.far.transport))
-
-
-class PipesTests(RigCase):
-    """The pool of pipes."""
-
-    skip = None if hasattr(os, "splice") else "this system has no splice()"
-
-    def test_handful(self) -> None:
-        """However many were lent, a handful stays open."""
-        pipes = Pipes()
-        before = len(os.listdir("/proc/self/fd"))
-        lent = [pipes.take() for _ in range(20)]
-        for pipe in lent:
-            assert pipe is not None
-            pipes.give(pipe)
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before + 2 * KEPT)
-        again = [pipes.take() for _ in range(KEPT)]
-        self.assertTrue(set(again) <= set(lent))
-        for pipe in again:
-            assert pipe is not None
-            pipes.spoil(pipe)
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
-
-    def test_none(self) -> None:
-        """Out of descriptors there is none, and no error."""
-        limits = noMoreDescriptors()
-        try:
-            self.assertIsNone(Pipes().take())
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-
-    def test_smallOnes(self) -> None:
-        """A user who may not have large pipes gets small ones."""
-
-        def refuse(*args: object) -> int:
-            raise PermissionError(1, "Operation not permitted")
-
-        self.patch(fcntl, "fcntl", refuse)
-        pipes = Pipes()
-        pipe = pipes.take()
-        assert pipe is not None
-        os.write(pipe[1], b"x")
-        self.assertEqual(os.read(pipe[0], 10), b"x")
-        pipes.spoil(pipe)
