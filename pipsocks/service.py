@@ -8,7 +8,7 @@ import resource
 import signal
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import attrs
 from twisted.application.service import Service
@@ -34,6 +34,9 @@ from pipsocks.upstream.chain import Chain, Network
 from pipsocks.upstream.settings import ChainSettings
 
 Say = Callable[[str], None]
+
+LAST_WORDS: Final = 0.01
+"""Seconds between the end of the last client's connection and the end of the process."""
 
 
 def makeService(reactor: Any, settings: Settings, say: Say) -> ProxyService:
@@ -205,7 +208,9 @@ class ProxyService(Service):
             self._clients.whenEmpty = None
             if timer.active():
                 timer.cancel()
-            drained.callback(None)
+            # The far side of a tunnel that was aborted is lost in the reactor's next turn, and only then is its line
+            # in the journal written.
+            self._reactor.callLater(LAST_WORDS, drained.callback, None)
 
         self._clients.whenEmpty = empty
         return drained
@@ -234,13 +239,14 @@ def _listen(reactor: Any, settings: ListenerSettings, factory: ListenerFactory) 
     listening.addBoth(outcome.append)
     port = outcome[0] if outcome else None
     if isinstance(port, Failure):
-        raise StartError(_listenProblem(settings, port.value))
+        raise StartError(listenProblem(settings, port.value))
     if port is None:
         raise StartError(Problem(f"{settings.endpoint!r} does not listen at once", settings.source))
     return port
 
 
-def _listenProblem(settings: ListenerSettings, error: BaseException) -> Problem:
+def listenProblem(settings: ListenerSettings, error: BaseException) -> Problem:
+    """What to say of a port that cannot be had."""
     cause = error.socketError if isinstance(error, CannotListenError) else error
     text = getattr(cause, "strerror", None) or str(cause)
     hint = "stop what listens there (ss -ltnp shows it), or choose another port"

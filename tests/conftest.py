@@ -10,7 +10,7 @@ import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 # In .ci/run, as root, every package that a test wants can be had; so a test that misses one has not been prepared.
-MUST_HAVE = bool(os.environ.get("PIPSOCKS_CI")) and os.geteuid() == 0
+MUST_HAVE = bool(os.environ.get("CI_PIPSOCKS")) and os.geteuid() == 0
 
 
 def reasonOf(report: pytest.TestReport) -> str:

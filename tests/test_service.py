@@ -9,15 +9,16 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
 from twisted.trial.unittest import TestCase
 
 from pipsocks.front.settings import ListenerSettings
 from pipsocks.gateway.settings import TimeoutSettings
 from pipsocks.model import Destination, StartError
 from pipsocks.observe.settings import JournalSettings
-from pipsocks.service import ProxyService, makeService
+from pipsocks.service import ProxyService, listenProblem, makeService
 from pipsocks.settings import Settings
-from pipsocks.upstream.settings import ChainSettings, HopSettings
+from pipsocks.upstream.settings import ChainSettings, HopSettings, TLSSettings
 from tests.front.proxy import tick
 from tests.loopback import Talk, TalkFactory, connect, listen
 
@@ -144,6 +145,20 @@ class StartTests(ServiceTestCase):
             error = self.assertRaises(StartError, self.make, ListenerSettings("http", endpoint, source="--http"))
             self.assertIn("--http: cannot listen on", str(error), endpoint)
             self.assertIn("hint:", str(error))
+
+    def test_privilegedPort(self) -> None:
+        """Where the port needs a privilege, the hint says so."""
+        denied = OSError(13, "Permission denied")
+        problem = listenProblem(ListenerSettings("http", "tcp:80"), CannotListenError("", 80, denied))
+        self.assertIn("CAP_NET_BIND_SERVICE", problem.hint)
+        self.assertIn("Permission denied", problem.what)
+
+    def test_badCA(self) -> None:
+        """An upstream whose CA file is gone stops the start, named."""
+        hop = HopSettings("https", Destination("hop.example", 443), tls=TLSSettings(ca="/nowhere/ca.pem"))
+        error = self.assertRaises(StartError, self.make, upstream=(ChainSettings((hop,)),))
+        self.assertIn("upstream: upstream hop.example:443", str(error))
+        self.assertIn("/nowhere/ca.pem", str(error))
 
     def test_openProxy(self) -> None:
         """A listener that everybody could use is refused, with the two ways to fix it."""

@@ -8,20 +8,19 @@ from typing import Any, Final
 import attrs
 import h11
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
-from pipsocks.forward.content import Upload
 from pipsocks.forward.fields import requestFields, responseFields
-from pipsocks.forward.origin import Closed, Origin, OriginFactory
+from pipsocks.forward.origin import Origin, OriginFactory
 from pipsocks.forward.patience import Patience
 from pipsocks.forward.pool import Pool, Way
-from pipsocks.forward.probe import FORGOTTEN_SECONDS, SILENCE_SECONDS, Ears, isAlive
+from pipsocks.forward.probe import Ears
 from pipsocks.forward.seam import Exchange
+from pipsocks.forward.sending import Sending
 from pipsocks.gateway.session import Chain, Gateway
 from pipsocks.model import Attempt, Destination, Entry
 from pipsocks.refusal import Refusal
-from pipsocks.wire.gate import GateError, ResponseHead
+from pipsocks.wire.gate import ResponseHead
 from pipsocks.wire.target import AbsoluteTarget
 
 AGAIN_SECONDS: Final = 3.0
@@ -46,19 +45,6 @@ class Answer:
     patience: Patience
 
 
-@attrs.define(eq=False)
-class _Sending:
-    """One sending of the request. It `counts` unless the hop can't have carried it out."""
-
-    way: Way
-    began: float
-    patience: Patience
-    counts: bool = True
-    open: bool = True
-    silence: IDelayedCall | None = None
-    probe: Deferred[Any] | None = None
-
-
 class Asking:
     """
     Gets the answer to one request. Inputs come in any order:
@@ -71,6 +57,7 @@ class Asking:
     a hop's 403                             kept; it counts when no other head is awaited
     a hop's own 502, 503, 504               kept likewise, and another chain is asked
     a connection closes without a head      another chain is asked; a reused one's request goes out anew
+    an HTTP hop does not speak HTTP         another chain is asked
     4 s of silence                          another chain is asked beside; an HTTP hop is probed
     a probe says nothing for 4 s            that sending has failed
     nothing is awaited any more             what was kept wins, else the first failure is told
@@ -93,7 +80,8 @@ class Asking:
         head = exchange.head
         self._repeatable = head.method in (b"GET", b"HEAD") and not head.hasBody and head.get(b"upgrade") is None
         self._asked: list[Chain] = []
-        self._sendings: list[_Sending] = []
+        self._unreached: list[Chain] = []
+        self._sendings: list[Sending] = []
         self._searching: Deferred[Any] | None = None
         self._kept: Answer | None = None
         self._failure: Refusal | None = None
@@ -125,7 +113,7 @@ class Asking:
             searching.cancel()
         for sending in self._sendings:
             if won is None or sending.way is not won.way:
-                self._drop(sending)
+                sending.drop()
 
     @property
     def sent(self) -> int:
@@ -138,7 +126,7 @@ class Asking:
         searching = Deferred.fromCoroutine(self._find(chains, total))
         if not searching.called:
             self._searching = searching
-        searching.addErrback(self._broken)
+        searching.addErrback(self.broken)
 
     async def _find(self, chains: Sequence[Chain], total: float | None) -> None:
         try:
@@ -157,11 +145,18 @@ class Asking:
         connecting: Deferred[Origin] = endpoint.connect(  # type: ignore[assignment]
             OriginFactory(self._ears.listen(chain, self._gateway.clock))
         )
-        return connecting
+
+        def failed(failure: Failure) -> Failure:
+            self._unreached.append(chain)
+            return failure
+
+        return connecting.addErrback(failed)
 
     def _goOn(self) -> None:
         """Ask another chain, where that is allowed and there is one."""
-        others = [chain for chain in self._gateway.chains if not any(chain is asked for asked in self._asked)]
+        # With an answer in hand nobody is made to wait for a chain that could not be reached a moment ago.
+        out = self._asked if self._kept is None else self._asked + self._unreached
+        others = [chain for chain in self._gateway.chains if not any(chain is each for each in out)]
         sent = sum(sending.counts for sending in self._sendings)
         if self._searching is None and sent < SENDINGS and others and not self._answer.called:
             self._search(others, AGAIN_SECONDS)
@@ -169,18 +164,10 @@ class Asking:
     # a sending
 
     def _send(self, way: Way) -> None:
-        clock, head = self._gateway.clock, self._exchange.head
-        sending = _Sending(way, clock.seconds(), Patience(clock, lambda: self._lapsed(sending)))
+        gateway = self._gateway
+        sending = Sending(way, self._target, str(self._destination), gateway.clock, self._ears, self)
         self._sendings.append(sending)
-        sending.silence = clock.callLater(SILENCE_SECONDS, self._silent, sending)
-        headed = way.origin.ask(self._request(way.chain), self._inform)
-        if head.hasBody:
-            way.origin.transport.registerProducer(self._exchange, True)
-            self._exchange.pour(Upload(way.origin, sending.patience, lambda refusal: self._spoilt(sending, refusal)))
-        else:
-            way.origin.finish(())
-        headed.addCallbacks(lambda head: self._headed(sending, head), lambda failure: self._headless(sending, failure))
-        headed.addErrback(self._broken)
+        sending.send(self._request(way.chain), self._exchange, self._inform)
 
     def _request(self, chain: Chain) -> h11.Request:
         """In absolute-form for an HTTP proxy (RFC 9112, section 3.2.2), else in origin-form."""
@@ -195,21 +182,21 @@ class Asking:
     def _inform(self, head: ResponseHead) -> None:
         self._exchange.inform(head.status, head.reason, responseFields(head, via=self._gateway.via))
 
-    # what happens
+    # what becomes of a sending
 
-    def _headed(self, sending: _Sending, head: ResponseHead) -> None:
+    def headed(self, sending: Sending, head: ResponseHead) -> None:
+        """See `Told`."""
         chain = sending.way.chain
-        sending.open = False
-        self._quieten(sending)
         answer = Answer(sending.way, head, sending.patience)
         if not chain.endsInHTTP or head.status not in _DOUBTFUL:
             self._win(answer)
         elif head.status == 407:
             sending.counts = False
             said = f"407 {head.reason.decode('latin-1')}"
-            self._gone(sending, Refusal("PS-UP10", chain=chain.name, said=said), not self._exchange.head.hasBody)
+            again = not self._exchange.head.hasBody
+            self.failed(sending, Refusal("PS-UP10", chain=chain.name, said=said), again)
         elif self._kept is not None:
-            self._drop(sending)
+            sending.drop()
             self._judge()
         else:
             self._kept = answer
@@ -218,70 +205,49 @@ class Asking:
                 self._goOn()
             self._judge()
 
-    def _headless(self, sending: _Sending, failure: Failure) -> None:
-        chain, where = sending.way.chain, str(self._destination)
-        error = failure.value
-        if isinstance(error, GateError):
-            self._gone(sending, Refusal("PS-DE08", where=where, detail=error.text))
-        elif not isinstance(error, Closed):
-            failure.raiseException()
-        elif sending.way.fresh or error.spoke:
-            self._excuse(sending)
-            closed = Refusal("PS-UP16", chain=chain.name) if chain.endsInHTTP else Refusal("PS-DE10", where=where)
-            self._gone(sending, closed, self._repeatable)
-        else:
+    def closed(self, sending: Sending, spoke: bool) -> None:
+        """See `Told`."""
+        chain = sending.way.chain
+        refusal = Refusal("PS-DE10", where=str(self._destination))
+        if not sending.way.fresh and not spoke:
             # It was being closed when the request was sent (RFC 9112, section 9.3.1): the same chain is asked anew.
             self._asked.remove(chain)
-            self._gone(sending, Refusal("PS-DE10", where=where), self._repeatable)
-
-    def _lapsed(self, sending: _Sending) -> None:
-        """Nothing happened for too long."""
-        if sending.open:
-            self._gone(sending, Refusal("PS-DE09", where=str(self._destination)))
         else:
-            sending.way.origin.giveUp()
+            sending.excuse()
+            if chain.endsInHTTP:
+                refusal = Refusal("PS-UP16", chain=chain.name)
+        self.failed(sending, refusal, self._repeatable)
 
-    def _spoilt(self, sending: _Sending, refusal: Refusal) -> None:
-        """The request's content can't be read to its end."""
-        if sending.open:
-            self._gone(sending, refusal)
-        else:
-            sending.way.origin.giveUp()
-
-    def _silent(self, sending: _Sending) -> None:
+    def garbled(self, sending: Sending, text: str) -> None:
+        """See `Told`."""
         chain = sending.way.chain
-        if chain.endsInHTTP and not self._ears.heardAfter(chain, sending.began):
-            sending.probe = Deferred.fromCoroutine(self._probe(sending))
-            sending.probe.addErrback(self._broken)
-        self._excuse(sending)
+        if chain.endsInHTTP:
+            self.failed(sending, Refusal("PS-UP07", chain=chain.name, detail="HTTP"), self._repeatable)
+        else:
+            self.failed(sending, Refusal("PS-DE08", where=str(self._destination), detail=text))
+
+    def silent(self, sending: Sending) -> None:
+        """See `Told`."""
         if self._repeatable:
             self._goOn()
 
-    async def _probe(self, sending: _Sending) -> None:
-        chain, clock = sending.way.chain, self._gateway.clock
-        if not await isAlive(clock, chain, self._target.authority, self._ears.listen(chain, clock)):
-            sending.probe = None
-            self._gone(sending, Refusal("PS-UP15", chain=chain.name))
-
-    def _excuse(self, sending: _Sending) -> None:
-        """A hop that has said nothing for a minute can't have carried the request out, as far as anybody knows."""
-        chain = sending.way.chain
-        if chain.endsInHTTP and not self._ears.heardAfter(chain, self._gateway.clock.seconds() - FORGOTTEN_SECONDS):
-            sending.counts = False
-
-    def _gone(self, sending: _Sending, refusal: Refusal, again: bool = False) -> None:
-        """A sending has failed; with `again`, that is a reason to ask another chain."""
-        elapsed = (self._gateway.clock.seconds() - sending.began) * 1000
-        self._entry.attempted(Attempt(sending.way.chain.name, "", refusal.token, elapsed))
-        self._drop(sending)
+    def failed(self, sending: Sending, refusal: Refusal, again: bool = False) -> None:
+        """See `Told`; with `again`, it is a reason to ask another chain."""
+        self._entry.attempted(Attempt(sending.way.chain.name, "", refusal.token, sending.milliseconds))
+        sending.drop()
         self._failure = self._failure or refusal
         if again:
             self._goOn()
         self._judge()
 
+    def broken(self, failure: Failure) -> None:
+        """See `Told`."""
+        if not failure.check(CancelledError) and not self._answer.called:
+            self._answer.errback(failure)
+
     def _judge(self) -> None:
         """When nothing is awaited any more, what was kept is the answer, or the first failure."""
-        if self._searching is not None or any(sending.open for sending in self._sendings):
+        if self._searching is not None or any(sending.awaited for sending in self._sendings):
             return
         if self._kept is not None:
             self._win(self._kept)
@@ -292,25 +258,6 @@ class Asking:
         answer.patience.wait(False)
         if not self._answer.called:
             self._answer.callback(answer)
-
-    def _broken(self, failure: Failure) -> None:
-        if not failure.check(CancelledError) and not self._answer.called:
-            self._answer.errback(failure)
-
-    # its end
-
-    def _drop(self, sending: _Sending) -> None:
-        sending.open = False
-        self._quieten(sending)
-        sending.patience.stop()
-        sending.way.origin.abort()
-
-    def _quieten(self, sending: _Sending) -> None:
-        if sending.silence is not None and sending.silence.active():
-            sending.silence.cancel()
-        probe, sending.probe = sending.probe, None
-        if probe is not None:
-            probe.cancel()
 
 
 def _isHopsOwn(head: ResponseHead) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 from typing import Protocol as Seam
 
 import attrs
@@ -16,6 +17,9 @@ from pipsocks.model import Transport
 from pipsocks.wire.gate import Body, Cut, End, GateError, ResponseGate, ResponseHead
 
 Fields = tuple[tuple[bytes, bytes], ...]
+
+INTERIM_LIMIT: Final = 100
+"""Interim heads before a response's own: they pass to the client however fast it reads, so there is an end to them."""
 
 
 class Closed(Exception):
@@ -51,6 +55,7 @@ class Origin(Protocol):
         @param hear: is called when anything comes.
         """
         self.sent = 0
+        self._interim = 0
         self._hear = hear
         self._h11 = h11.Connection(h11.CLIENT)
         self._gate = ResponseGate(b"GET")
@@ -81,7 +86,7 @@ class Origin(Protocol):
         self._gate = ResponseGate(request.method)
         self._whenStale, self._inform = None, inform
         self._keeps = self.complete = self._spoke = False
-        self.sent = 0
+        self.sent = self._interim = 0
         self._put(self._h11.send(request))
         head = self._head = Deferred()
         if self._lost is not None:
@@ -195,6 +200,9 @@ class Origin(Protocol):
                 self._agree(head)
                 if head.status >= 200:
                     break
+                self._interim += 1
+                if self._interim > INTERIM_LIMIT:
+                    raise GateError(502, "too many interim responses")
                 self._inform(head)
         except GateError as error:
             self._fail(error)

@@ -114,8 +114,6 @@ class Findings:
         codes = {refusal.slug.code for refusal in self._said.values()}
         if len(codes) == 1:
             return next(iter(self._said.values()))
-        if all(refusal.about is About.RULES for refusal in self._said.values()):
-            return next(iter(self._said.values()))
         listed = ", ".join(f"{chain.name} {refusal.slug.brief}" for chain, refusal in self._said.items())
         return Refusal("PS-UP09", detail=f"{len(self._said)} upstreams worked: {listed}")
 

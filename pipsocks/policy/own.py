@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 
@@ -34,9 +35,17 @@ class OwnAddresses:
 
 
 def _isLocal(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Whether the machine has that address: only then can a socket be bound to it."""
+    """
+    Whether the machine has that address: only then can a socket be bound to it.
+
+    Where there is not even a descriptor to ask with, the answer is yes: the dial would fail all the same.
+    """
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+    try:
+        probe = socket.socket(family, socket.SOCK_DGRAM)
+    except OSError as error:
+        return error.errno in (errno.EMFILE, errno.ENFILE)
+    with probe:
         try:
             probe.bind((str(address), 0))
         except OSError:

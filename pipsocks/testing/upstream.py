@@ -43,6 +43,8 @@ class _Leg(Protocol):
 
     def connectionMade(self) -> None:
         """Let each side's write buffer pause the other side."""
+        if self.near.lost:
+            return
         self.transport.registerProducer(self.near.transport, True)
         self.near.transport.registerProducer(self.transport, True)
 
@@ -61,8 +63,10 @@ class _Leg(Protocol):
 
     def connectionLost(self, reason: Failure = Failure(ConnectionError())) -> None:  # noqa: B008
         """Both directions are done, or the origin broke off."""
-        self.near.transport.unregisterProducer()
-        self.near.transport.loseConnection()
+        # A transport inside TLS that is gone must not be touched again.
+        if not self.near.lost:
+            self.near.transport.unregisterProducer()
+            self.near.transport.loseConnection()
 
 
 @implementer(IHalfCloseableProtocol)
@@ -82,6 +86,7 @@ class FaultyConnection(Protocol):
         self._read: Callable[[], None] = self._firstByte
         self._far: _Leg | None = None
         self._ended = False
+        self.lost = False
 
     def _tell(self, event: str, **values: Any) -> None:
         self._log(event, {"connection": self._number, **values})
@@ -122,6 +127,7 @@ class FaultyConnection(Protocol):
 
     def connectionLost(self, reason: Failure = Failure(ConnectionError())) -> None:  # noqa: B008
         """The client is gone."""
+        self.lost = True
         self._read = self._ignore
         self._tell("lost", reason=type(reason.value).__name__)
         if self._far is not None:
@@ -245,19 +251,20 @@ class FaultyConnection(Protocol):
 
     def _connect(self, host: str, port: int, granted: bytes, refused: bytes, first: bytes) -> None:
         def connected(far: _Leg) -> None:
-            self._far = far
-            if not self.transport.connected:
+            if self.lost:
                 far.transport.loseConnection()
                 return
+            self._far = far
             self.transport.write(granted)
             far.transport.write(first + bytes(self._buffer))
             self.transport.resumeProducing()
 
         def failed(reason: Failure) -> None:
             self._tell("failed", reason=type(reason.value).__name__)
-            self.transport.write(refused)
-            self.transport.resumeProducing()
-            self.transport.loseConnection()
+            if not self.lost:
+                self.transport.write(refused)
+                self.transport.resumeProducing()
+                self.transport.loseConnection()
 
         factory = Factory.forProtocol(lambda: _Leg(self))
         HostnameEndpoint(self._reactor, host, port).connect(factory).addCallbacks(connected, failed)

@@ -187,6 +187,14 @@ class AnswerTests(HopCase):
         hop.write(answer(503))
         await self.expect(client, 503, b"hop")
 
+    async def test_hopsOwnAndOthersUnreached(self) -> None:
+        """Chains that could not be reached a moment ago are not waited for when there is an answer to give."""
+        self.one.code = "PS-UP02"
+        client = await self.open()
+        hop, _ = await self.asked(client, GET, self.two)
+        hop.write(answer(502))
+        await self.expect(client, 502, b"hop")
+
     async def test_hopsOwnForContent(self) -> None:
         """What can't be asked again is passed on at once."""
         for request in (POST, DELETE):
@@ -280,10 +288,16 @@ class ClosingTests(HopCase):
         self.assertIn(b"PS-UP16 upstream one", await self.expect(client, 502))
 
     async def test_notHTTP(self) -> None:
-        """A response that is none is no reason to ask again."""
+        """A hop that does not speak HTTP is named, and a GET goes on."""
         client = await self.open()
         (await self.asked(client, GET, self.one))[0].write(b"SSH-2.0\r\n")
-        self.assertIn(b"PS-DE08", await self.expect(client, 502))
+        (await self.arrived(self.two)).write(OK)
+        await self.expect(client, 200, b"ok")
+        client.write(POST)
+        talk = self.two.factory.talks[0]
+        await talk.readUntil(b"abc")
+        talk.write(b"\x15\x03\x03")
+        self.assertIn(b"PS-UP07 upstream two does not speak HTTP", await self.expect(client, 502))
 
 
 class SilenceTests(HopCase):

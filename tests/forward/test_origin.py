@@ -138,6 +138,16 @@ class OriginTests(SynchronousTestCase):
         self.failureResultOf(self.deliver(), GateError)
         self.assertTrue(self.socket.aborted)
 
+    def test_interimForEver(self) -> None:
+        """There is an end to interim responses."""
+        headed = self.ask()
+        for _ in range(100):
+            self.origin.dataReceived(b"HTTP/1.1 103 Early\r\n\r\n")
+        self.assertNoResult(headed)
+        self.origin.dataReceived(b"HTTP/1.1 103 Early\r\n\r\n")
+        self.failureResultOf(headed, GateError)
+        self.assertTrue(self.socket.aborted)
+
     def test_twoReaders(self) -> None:
         """A head that h11 does not take is none, though the gate takes it."""
         headed = self.ask()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionDone
 
 from tests.front.proxy import ProxyTestCase, Users, tick
@@ -153,6 +153,35 @@ class SocksTests(ProxyTestCase):
         self.assertEqual((await client.readAll())[2:4], b"\x05\x07")
         self.assertEqual((await self.written())[0]["outcome"], "command_unsupported")
 
+    async def test_bug(self) -> None:
+        """An error of our own is told as one, and the log, not the client, gets its details."""
+        self.chain.outcome = fail(ValueError("a bug"))
+        client = await self.client()
+        client.write(GREETING + CONNECT)
+        self.assertEqual((await client.readAll())[2:], NO[1])
+        self.assertEqual((await self.written())[0]["outcome"], "internal")
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    async def test_lingerIsBounded(self) -> None:
+        """A client that goes on sending behind a refusal is read away for two seconds, and then reset."""
+        self.chain.outcome = "PS-RU02"
+        client = await self.client()
+        client.write(GREETING + CONNECT)
+        await client.read(12)
+        self.clock.advance(2.1)
+        while self.clients.open:
+            await tick()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    async def test_lingerFlood(self) -> None:
+        """Or one that sends more than a megabyte."""
+        self.chain.outcome = "PS-RU02"
+        client = await self.client()
+        client.write(GREETING + CONNECT)
+        await client.read(12)
+        client.write(bytes(3 << 20))
+        await client.gone()
+
     async def test_loop(self) -> None:
         """A request for one of our own listeners is refused without a dial."""
         client = await self.client()
@@ -183,6 +212,23 @@ class LoginTests(ProxyTestCase):
         client.write(b"\x05\x01\x02\x01\x03ann\x05wrong")
         self.assertEqual(await client.readAll(), b"\x05\x02\x01\x01")
         self.assertEqual((await self.written())[0]["outcome"], "login_failed")
+
+    async def test_brokenChecker(self) -> None:
+        """A checker that breaks lets nobody in, and the log says so."""
+        client = await self.client(logins=Users(wait=fail(ValueError("a bug"))))
+        client.write(b"\x05\x01\x02" + LOGIN)
+        self.assertEqual(await client.readAll(), b"\x05\x02\x01\x01")
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    async def test_endsInHandshake(self) -> None:
+        """A client that ends, or is gone, in the middle of its handshake leaves a line."""
+        for leave in ("loseWriteConnection", "abortConnection"):
+            client = await self.client()
+            client.write(b"\x05")
+            await tick(0.02)
+            getattr(client.transport, leave)()
+            await client.until(lambda client=client: client.ended)
+        self.assertEqual([line["outcome"] for line in await self.written(2)], ["no_request"] * 2)
 
     async def test_notOffered(self) -> None:
         """A client that offers no login, or speaks SOCKS4, is refused."""

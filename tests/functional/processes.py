@@ -236,9 +236,9 @@ class Pipsocks(Child):
                 raise AssertionError(f"the journal has {len(found)} lines with {fields}, not {count}: {entries}")
             time.sleep(0.02)  # a file tells nobody that it grew
 
-    def session(self, **fields: Any) -> dict[str, Any]:
+    def session(self, seconds: float = PATIENCE, **fields: Any) -> dict[str, Any]:
         """The one session with these `fields`."""
-        found = self.journal(1, **fields)
+        found = self.journal(1, seconds, **fields)
         if len(found) != 1:
             raise AssertionError(f"{len(found)} sessions with {fields}: {found}")
         return found[0]
@@ -304,13 +304,15 @@ class Upstream(Child):
 
     def stop(self, by: signal.Signals = signal.SIGTERM) -> int:
         """End it."""
-        # squid takes two seconds to heed a SIGTERM, and leaves nothing behind that is not in its directory.
+        # squid takes two seconds to heed a SIGTERM; what it leaves behind, clean() takes away.
         return super().stop(signal.SIGKILL if "squid" in self.arguments[0] else by)
 
     def clean(self) -> None:
         """Take its configuration away."""
         if self.directory is not None:
             shutil.rmtree(self.directory, ignore_errors=True)
+        for shared in Path("/dev/shm").glob(f"pipsocks{self.port}-*"):
+            shared.unlink(missing_ok=True)
 
 
 def _directory(kind: str) -> Path:
@@ -386,7 +388,8 @@ def squid(host: str = "127.0.0.1", login: bool = False, settings: str = "", tls:
         f"{settings}\n{rule}\n"
     )
     scheme = "https" if tls else "http"
-    arguments = [find("squid") or "", "-N", "-f", file]
+    # By its name squid calls its shared memory: two of one name, or one after another user's, would clash.
+    arguments = [find("squid") or "", "-N", "-n", f"pipsocks{port}", "-f", file]
     return Upstream(scheme, host, port, arguments, password=HOP_PASSWORD if login else "", directory=directory)
 
 

@@ -211,7 +211,7 @@ class PackagingTests(SynchronousTestCase):
         for version in others:
             for tool in ("pip", "uv"):
                 self.checkKind(kind, tool, version)
-        if missing and os.environ.get("PIPSOCKS_CI"):
+        if missing and os.environ.get("CI_PIPSOCKS"):
             self.fail(f"Python {' and '.join(missing)} cannot be found; CI needs all of {', '.join(VERSIONS)}")
         if missing:
             raise SkipTest(

@@ -264,6 +264,7 @@ class RealTests(ChainCase):
             dante(rules="socks block { from: 0.0.0.0/0 to: 127.0.0.0/8 }"),
             squid(settings="http_access deny all"),
         ):
+            self.addCleanup(hop.clean)
             self.addCleanup(hop.stop)
             refusal = await self.refused(self.open(self.chain(hop.url).connect(there)), "PS-UP11")
             self.assertIs(About.RULES, refusal.about)

@@ -1,0 +1,149 @@
+"""One sending of a request: out on one way, and watched until the head of its response comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import h11
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from pipsocks.forward.content import Upload
+from pipsocks.forward.origin import Closed
+from pipsocks.forward.patience import Patience
+from pipsocks.forward.pool import Way
+from pipsocks.forward.probe import FORGOTTEN_SECONDS, SILENCE_SECONDS, Ears, isAlive
+from pipsocks.forward.seam import Exchange
+from pipsocks.refusal import Refusal
+from pipsocks.wire.gate import GateError, ResponseHead
+from pipsocks.wire.target import AbsoluteTarget
+
+
+class Told(Protocol):
+    """Who is told what becomes of a sending."""
+
+    def headed(self, sending: Sending, head: ResponseHead) -> None:
+        """The response's head has come; its content is held unread."""
+
+    def closed(self, sending: Sending, spoke: bool) -> None:
+        """The connection closed without one; `spoke`: something had come."""
+
+    def garbled(self, sending: Sending, text: str) -> None:
+        """What came is no response."""
+
+    def silent(self, sending: Sending) -> None:
+        """Nothing has come for 4 s."""
+
+    def failed(self, sending: Sending, refusal: Refusal) -> None:
+        """It has failed in another way."""
+
+    def broken(self, failure: Failure) -> None:
+        """An error of ours, or a cancellation, which is none."""
+
+
+class Sending:
+    """
+    One sending of the request.
+
+    @ivar awaited: whether its response's head may still come.
+    @ivar counts: False where the hop can't have carried the request out, as far as anybody knows.
+    @ivar patience: over the head, and after it over the content.
+    """
+
+    def __init__(
+        self, way: Way, target: AbsoluteTarget, where: str, clock: IReactorTime, ears: Ears, told: Told
+    ) -> None:
+        self.way = way
+        self.awaited = True
+        self.counts = True
+        self.patience = Patience(clock, self._lapsed)
+        self._target = target
+        self._where = where
+        self._clock = clock
+        self._ears = ears
+        self._told = told
+        self._began = clock.seconds()
+        self._silence = clock.callLater(SILENCE_SECONDS, self._silent)
+        self._probing: Deferred[Any] | None = None
+
+    def send(self, request: h11.Request, exchange: Exchange, inform: Callable[[ResponseHead], None]) -> None:
+        """Send the head, and the content as it comes. Whatever becomes of it is told."""
+        origin = self.way.origin
+        headed = origin.ask(request, inform)
+        if exchange.head.hasBody:
+            origin.transport.registerProducer(exchange, True)
+            exchange.pour(Upload(origin, self.patience, self._spoilt))
+        else:
+            origin.finish(())
+        headed.addCallbacks(self._headed, self._headless)
+        headed.addErrback(self._told.broken)
+
+    @property
+    def milliseconds(self) -> float:
+        """How long it has been under way."""
+        return (self._clock.seconds() - self._began) * 1000
+
+    def excuse(self) -> None:
+        """It does not count where the hop has said nothing for a minute."""
+        chain = self.way.chain
+        if chain.endsInHTTP and not self._ears.heardAfter(chain, self._clock.seconds() - FORGOTTEN_SECONDS):
+            self.counts = False
+
+    def drop(self) -> None:
+        """Have nothing more to do with it."""
+        self._settle()
+        self.patience.stop()
+        self.way.origin.abort()
+
+    def _settle(self) -> None:
+        self.awaited = False
+        if self._silence.active():
+            self._silence.cancel()
+        probing, self._probing = self._probing, None
+        if probing is not None:
+            probing.cancel()
+
+    # what happens
+
+    def _headed(self, head: ResponseHead) -> None:
+        self._settle()
+        self._told.headed(self, head)
+
+    def _headless(self, failure: Failure) -> None:
+        error = failure.value
+        if isinstance(error, Closed):
+            self._told.closed(self, error.spoke)
+        elif isinstance(error, GateError):
+            self._told.garbled(self, error.text)
+        else:
+            self._told.broken(failure)
+
+    def _lapsed(self) -> None:
+        """Nothing has happened for too long."""
+        if self.awaited:
+            self._told.failed(self, Refusal("PS-DE09", where=self._where))
+        else:
+            self.way.origin.giveUp()
+
+    def _spoilt(self, refusal: Refusal) -> None:
+        """The request's content can't be read to its end."""
+        if self.awaited:
+            self._told.failed(self, refusal)
+        else:
+            self.way.origin.giveUp()
+
+    def _silent(self) -> None:
+        chain = self.way.chain
+        if chain.endsInHTTP and not self._ears.heardAfter(chain, self._began):
+            self._probing = Deferred.fromCoroutine(self._probe())
+            self._probing.addErrback(self._told.broken)
+        self.excuse()
+        self._told.silent(self)
+
+    async def _probe(self) -> None:
+        chain = self.way.chain
+        if not await isAlive(self._clock, chain, self._target.authority, self._ears.listen(chain, self._clock)):
+            self._probing = None
+            self._told.failed(self, Refusal("PS-UP15", chain=chain.name))
