@@ -19,6 +19,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.python.failure import Failure
 
 from pipsocks.forward import Forward
+from pipsocks.front.descriptors import Descriptors
 from pipsocks.front.listener import HANDSHAKES, Clients, Listener, ListenerFactory
 from pipsocks.front.settings import ListenerSettings
 from pipsocks.gateway.session import Gateway
@@ -63,7 +64,8 @@ def makeService(reactor: Any, settings: Settings, say: Say) -> ProxyService:
         timeouts=settings.timeouts,
         via=settings.via,
     )
-    clients = Clients(min(HANDSHAKES, _raiseDescriptorLimit() // 4))
+    limit = _raiseDescriptorLimit()
+    clients = Clients(min(HANDSHAKES, limit // 4), Descriptors(reactor, limit))
     forward = Forward()
     service = ProxyService(reactor, settings, gateway, clients, say)
     try:
@@ -151,6 +153,8 @@ class ProxyService(Service):
         port = _listen(self._reactor, settings, ListenerFactory(listener))
         bound = Bound(listener, port)
         self._bound.append(bound)
+        if self._clients.descriptors is not None:
+            self._clients.descriptors.watch(port)
         host = port.getHost()
         if not hasattr(host, "host"):
             return
@@ -161,6 +165,8 @@ class ProxyService(Service):
 
     def unbind(self) -> None:
         """Let go of every port."""
+        if self._clients.descriptors is not None:
+            self._clients.descriptors.release()
         for bound in self._bound:
             bound.port.stopListening()
         self._bound.clear()
@@ -199,7 +205,9 @@ class ProxyService(Service):
         self._clients.stop()
         if not self._clients.open:
             return succeed(None).addCallback(self._stopped)
-        self._say(f"pipsocks: stopping; {len(self._clients.open)} connections may take {self._drain:g} s to end")
+        self._say(
+            f"pipsocks: stopping; connections still open: {len(self._clients.open)}, for {self._drain:g} s at most"
+        )
         timer = self._reactor.callLater(self._drain, self._abort, f"after {self._drain:g} s")
         drained: Deferred[None] = Deferred()
         drained.addCallback(self._stopped)
@@ -224,7 +232,8 @@ class ProxyService(Service):
         return self._settings.timeouts.drain
 
     def _abort(self, when: str) -> None:
-        self._say(f"pipsocks: aborted {len(self._clients.open)} connections {when}")
+        count = len(self._clients.open)
+        self._say(f"pipsocks: aborted {count} connection{'' if count == 1 else 's'} {when}")
         self._clients.abort()
 
 

@@ -217,7 +217,7 @@ class StopTests(ServiceTestCase):
         client, _ = await self.tunnel()
         await service.stopService()
         await client.gone()
-        self.assertIn("pipsocks: aborted 1 connections after 0.05 s", self.said)
+        self.assertIn("pipsocks: aborted 1 connection after 0.05 s", self.said)
 
     async def test_idle(self) -> None:
         """With nobody there it stops at once."""

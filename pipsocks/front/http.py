@@ -77,6 +77,8 @@ class HTTPSpeaker:
 
     def connectionLost(self, reason: Failure) -> None:
         """The client is gone: nothing that is pending is needed any more."""
+        if self._arrived is not None and self._gate.partial:
+            self._client.note("no_request")
         self._quit(lambda: None)
 
     def late(self) -> None:

@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
 
 from pipsocks.front.client import Client
+from pipsocks.front.descriptors import Descriptors
 from pipsocks.front.settings import Network
 from pipsocks.gateway.session import Gateway
 from pipsocks.model import Ended
@@ -31,9 +32,11 @@ class Clients:
     Every client connection that is open, for the drain, and those still in their handshake, which are bounded.
 
     @ivar limit: how many may be in their handshake; the oldest is closed for one more.
+    @ivar descriptors: what is told of each new socket.
     """
 
     limit: int = HANDSHAKES
+    descriptors: Descriptors | None = None
     open: set[Client] = attrs.field(factory=set, init=False)
     shaking: dict[Client, None] = attrs.field(factory=dict, init=False)
     stopping: bool = attrs.field(default=False, init=False)
@@ -42,6 +45,9 @@ class Clients:
     def add(self, client: Client) -> None:
         """A client connected."""
         self.open.add(client)
+        fileno = getattr(client.transport, "fileno", None)
+        if self.descriptors is not None and fileno is not None:
+            self.descriptors.taken(fileno())
         if len(self.shaking) >= self.limit:
             next(iter(self.shaking)).expire()
         self.shaking[client] = None

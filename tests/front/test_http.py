@@ -446,7 +446,7 @@ class TimeTests(HTTPCase):
         self.assertIn(b"400 PS-RQ01 malformed request: it ended early", (await response(client))[0])
 
     async def test_vanishes(self) -> None:
-        """A client that resets leaves nothing behind."""
+        """A client that resets leaves nothing behind, and a line in the journal where it had begun to ask."""
         for sent in (b"G", GET[:30], GET):
             client = await self.http()
             client.write(sent)
@@ -455,6 +455,7 @@ class TimeTests(HTTPCase):
             while self.clients.open:
                 await tick()
             self.assertEqual((self.clock.getDelayedCalls(), self.forward.open), ([], 0))
+        self.assertEqual([line["outcome"] for line in self.journal], ["no_request", "no_request", "ok"])
 
     async def test_backlog(self) -> None:
         """Pipelined requests beyond 64 KiB and a read are left to the client."""

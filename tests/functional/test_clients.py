@@ -130,7 +130,8 @@ class TableTestCase(FunctionalTestCase):
             self.assertIn(entry["outcome"], ends, entry)
             self.assertEqual(entry["user"], USER if row["login"] else "", entry)
             self.assertEqual([(a["chain"], a["hop"], a["outcome"]) for a in entry["attempts"]], [(label, "", "ok")])
-            self.assertGreater(entry["up"], 0, entry)
+        # Of several tunnels some may be spare ones.
+        self.assertGreater(sum(entry["up"] for entry in entries), 0, entries)
         self.assertGreaterEqual(sum(entry["down"] for entry in entries), size, entries)
 
 
