@@ -128,6 +128,12 @@ SLUGS: Final = _table(
         "Percent-encode special characters in the proxy URL (@ is %40, : is %3A, % is %25).",
     ),
     Slug(
+        "PS-RU01", "denied", _C, 403, 2, "http_request_denied", "denied",
+        "{detail} denies {where}",
+        "A rule of this proxy, or its address guard, does not let this client go there.",
+        "Ask whoever runs this proxy; rules are written with --allow and --deny, or as [[rule]] in its configuration.",
+    ),
+    Slug(
         "PS-RU02", "loop", _C, 508, 2, "proxy_loop_detected", "loop",
         "{where} is this proxy itself",
         "The destination is one of this proxy's own listeners: the request would run in a circle.",

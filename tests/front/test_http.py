@@ -506,11 +506,11 @@ class StopTests(HTTPCase):
 
     async def test_whileReading(self) -> None:
         """One that has yet to read its answer reads it, and then there is nothing more."""
-        self.forward = Forward(b"x" * (32 << 20))
+        self.forward = Forward(b"x" * (12 << 20))
         client = await self.http()
         client.transport.pauseProducing()
         client.write(GET)
         await tick(0.1)
         self.clients.stop()
         client.transport.resumeProducing()
-        self.assertEqual(len((await client.readAll()).partition(b"\r\n\r\n")[2]), 32 << 20)
+        self.assertEqual(len((await client.readAll()).partition(b"\r\n\r\n")[2]), 12 << 20)

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from tests.functional.case import FunctionalTestCase
 from tests.functional.clients import Fetched, Proxy, environment, run
-from tests.functional.origins import VERSION, Origin, authorityFile, echo, noise, wheelName
+from tests.functional.origins import VERSION, Origin, authorityFile, echo, noise, origin, wheelName
 from tests.functional.processes import PATIENCE, Child, Pipsocks, microsocks, requires, tinyproxy
-from tests.functional.talk import askConnect, askGet, askSocks, blackHole, readAll, readExactly
+from tests.functional.talk import askConnect, askGet, askSocks, blackHole, readAll, readAnswer, readExactly, readHead
 
 MEBIBYTE = 1 << 20
 VOLUME = 256
@@ -102,8 +102,8 @@ class BadUpstreamsTests(DemonstrationTestCase):
 
         Once the last chain stops as well, pip's user reads what is wrong, soon, and nothing goes out directly.
         """
-        origin = Origin(tls=True)
-        self.addCleanup(origin.stop)
+        server = Origin(tls=True)
+        self.addCleanup(server.stop)
         refusing = f"127.0.0.1:{self.refusing()}"
         silent, near, last = (self.keep(make()) for make in (microsocks, tinyproxy, microsocks))
         chains = (f"http://{refusing}", silent.url, f"{near.url},{last.url}")
@@ -230,6 +230,14 @@ class VolumeTests(DemonstrationTestCase):
         """Through the HTTP port and the transport relay."""
         self.checkVolume("transport", "http")
 
+    def awaitStandstill(self, sent: dict[str, int]) -> None:
+        """Wait until nothing has been sent for a second."""
+        seen, quiet = dict(sent), 0
+        while quiet < 10:
+            time.sleep(0.1)
+            quiet = quiet + 1 if sent == seen else 0
+            seen = dict(sent)
+
     def checkSleeper(self, relay: str) -> None:
         """Both readers sleep, the client's and the origin's, while the other side sends all it can."""
         sent = {"down": 0, "up": 0}
@@ -257,11 +265,7 @@ class VolumeTests(DemonstrationTestCase):
         connection = self.tunnel(pipsocks, "http", self.peer(serve).port)
         with ThreadPoolExecutor(1) as pool:
             pouring = pool.submit(pour, connection, "up")
-            seen, quiet = dict(sent), 0
-            while quiet < 10:  # until nothing has moved for a second
-                time.sleep(0.1)
-                quiet = quiet + 1 if sent == seen else 0
-                seen = dict(sent)
+            self.awaitStandstill(sent)
             self.assertLess(max(sent.values()), VOLUME, "nobody was held back")
             self.assertLess(_residentKiB(pipsocks.pid) - before, 20 * 1024)
             awake.set()
@@ -278,6 +282,58 @@ class VolumeTests(DemonstrationTestCase):
     def test_transportSleeper(self) -> None:
         """The transport relay does not grow."""
         self.checkSleeper("transport")
+
+    def test_forwarded(self) -> None:
+        """A plain request with 256 MiB each way: bytes are kept back as in a tunnel, and none is lost."""
+        sent = {"down": 0, "up": 0}
+        awake = threading.Event()
+        self.addCleanup(awake.set)
+        length = f"Content-Length: {VOLUME * MEBIBYTE}\r\n"
+
+        def pour(connection: socket.socket, direction: str) -> None:
+            for number in range(VOLUME):
+                connection.sendall(_block(number))
+                sent[direction] += 1
+
+        def serve(connection: socket.socket) -> None:
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                head += readExactly(connection, 1)
+            if head.startswith(b"GET"):
+                connection.sendall(f"HTTP/1.1 200 OK\r\n{length}\r\n".encode())
+                pour(connection, "down")
+                return
+            awake.wait()
+            digest, left = hashlib.sha256(), VOLUME * MEBIBYTE
+            while left:
+                data = connection.recv(min(MEBIBYTE, left))
+                digest.update(data)
+                left -= len(data)
+            connection.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: 64\r\n\r\n{digest.hexdigest()}".encode())
+
+        pipsocks, server, expected = self.pipsocks(), self.peer(serve), _expected(VOLUME)
+        askGet(self.dial(pipsocks.http()), origin().url("/noise/1000000"))
+        before = _residentKiB(pipsocks.pid)
+        url = f"http://{server.address}/"
+        downloading, uploading = self.dial(pipsocks.http()), self.dial(pipsocks.http())
+        downloading.sendall(f"GET {url} HTTP/1.1\r\nHost: {server.address}\r\n\r\n".encode())
+        uploading.sendall(f"PUT {url} HTTP/1.1\r\nHost: {server.address}\r\n{length}\r\n".encode())
+        with ThreadPoolExecutor(1) as pool:
+            pouring = pool.submit(pour, uploading, "up")
+            self.awaitStandstill(sent)
+            self.assertLess(max(sent.values()), VOLUME, "nobody was held back")
+            self.assertLess(_residentKiB(pipsocks.pid) - before, 20 * 1024)
+            awake.set()
+            pouring.result()
+        self.assertEqual(readAnswer(uploading).body.decode(), expected)
+        self.assertEqual(readHead(downloading).status, 200)
+        digest, left = hashlib.sha256(), VOLUME * MEBIBYTE
+        while left:
+            data = downloading.recv(min(MEBIBYTE, left))
+            self.assertTrue(data, "cut")
+            digest.update(data)
+            left -= len(data)
+        self.assertEqual(digest.hexdigest(), expected)
 
     def test_systemCalls(self) -> None:
         """Under strace the splice relay moves the bytes by splice, and next to none of them through our memory."""

@@ -10,9 +10,9 @@ from typing import Any
 import attrs
 
 from tests.functional.case import FunctionalTestCase
-from tests.functional.origins import authorityFile, certificateFile, echo
+from tests.functional.origins import Origin, authorityFile, certificateFile, echo, noise
 from tests.functional.processes import Pipsocks, Upstream, dante, microsocks, squid, tinyproxy
-from tests.functional.talk import askConnect, askSocks, blackHole
+from tests.functional.talk import askConnect, askGet, askSocks, blackHole, readAnswer
 
 MISSPELT = "no-such-host.invalid"
 
@@ -206,6 +206,51 @@ class RealProxiesTests(FailuresTestCase):
                 "--retry-connect", "0.3", "--retry-attempts", "2", upstreams=(f"socks5h://127.0.0.1:{port}",)
             )
             self.ask(pipsocks, "127.0.0.1", 443, Told("PS-UP03", "hop_timeout", 504, 1, 2))
+
+
+class ForwardedTests(FailuresTestCase):
+    """Plain requests, which an HTTP hop gets in absolute-form."""
+
+    def test_postToClosingProxy(self) -> None:
+        """
+        tinyproxy closes behind each response without saying so, while the client sends its next request already.
+
+        git does that: a GET, then at once a POST, which nobody may send twice.
+        """
+        upstream, origin = self.keep(tinyproxy()), Origin()
+        self.addCleanup(origin.stop)
+        pipsocks = self.pipsocks(upstreams=(upstream.url,))
+        for _ in range(10):
+            with self.dial(pipsocks.http()) as connection:
+                host = f"Host: 127.0.0.1:{origin.port}\r\n"
+                connection.sendall(f"GET {origin.url('/noise/10')} HTTP/1.1\r\n{host}\r\n".encode())
+                connection.sendall(
+                    f"POST {origin.url('/echo')} HTTP/1.1\r\n{host}Content-Length: 5\r\n\r\nhello".encode()
+                )
+                self.assertEqual(readAnswer(connection).body, noise(10))
+                answer = readAnswer(connection)
+                self.assertEqual((answer.status, answer.body), (200, b"hello"), answer)
+
+    def test_misspelt(self) -> None:
+        """A failure of tinyproxy's or squid's own making is passed on as it is, its page included."""
+        for make, field in ((tinyproxy, "server"), (squid, "x-squid-error")):
+            upstream = self.keep(make())
+            pipsocks = self.pipsocks(upstreams=(upstream.url,))
+            connection = self.dial(pipsocks.http())
+            answer = askGet(connection, f"http://{MISSPELT}/", "Connection: close\r\n")
+            # Which of the three squid says depends on the resolver.
+            self.assertIn(answer.status, (500, 502, 503), answer)
+            self.assertIn(field, answer.fields)
+
+    def test_login(self) -> None:
+        """A hop's 407 never reaches the client, which could do nothing about it."""
+        for make in (tinyproxy, squid):
+            upstream = self.keep(make(login=True))
+            pipsocks = self.pipsocks(upstreams=(f"http://{upstream.address}",))
+            answer = askGet(self.dial(pipsocks.http()), "http://127.0.0.1:9/")
+            self.assertEqual(answer.status, 502, answer)
+            self.assertReason(answer, "PS-UP10")
+            self.assertNotIn("proxy-authenticate", answer.fields)
 
 
 class DirectTests(FailuresTestCase):
