@@ -29,6 +29,7 @@ from pipsocks.observe.systemd import Notify
 from pipsocks.observe.target import openTarget
 from pipsocks.policy.login import Logins
 from pipsocks.policy.own import OwnAddresses
+from pipsocks.policy.rules import Guard
 from pipsocks.relay import Relays
 from pipsocks.settings import Settings
 from pipsocks.upstream.chain import Chain, Network
@@ -59,7 +60,7 @@ def makeService(reactor: Any, settings: Settings, say: Say) -> ProxyService:
             reactor.seconds,
             time.time,
         ),
-        isOwn=own,
+        guard=Guard(settings.rules, own),
         retry=settings.retry,
         timeouts=settings.timeouts,
         via=settings.via,

@@ -7,6 +7,7 @@ import attrs
 from pipsocks.front.settings import ListenerSettings
 from pipsocks.gateway.settings import RetrySettings, TimeoutSettings
 from pipsocks.observe.settings import JournalSettings
+from pipsocks.policy.settings import RuleSettings
 from pipsocks.upstream.settings import ChainSettings
 
 
@@ -19,5 +20,6 @@ class Settings:
     retry: RetrySettings = RetrySettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     journal: JournalSettings = JournalSettings()
+    rules: tuple[RuleSettings, ...] = ()  # in order: the first that matches decides
     via: bool = True
     notices: tuple[str, ...] = ()  # lines to print at start: warnings about the configuration itself

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import attrs
 import h11
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.python.failure import Failure
 
 from pipsocks.forward.fields import requestFields, responseFields
@@ -17,6 +17,7 @@ from pipsocks.forward.pool import Pool, Way
 from pipsocks.forward.probe import Ears
 from pipsocks.forward.seam import Exchange
 from pipsocks.forward.sending import Sending
+from pipsocks.gateway.judge import Judge
 from pipsocks.gateway.session import Chain, Gateway
 from pipsocks.model import Attempt, Destination, Entry
 from pipsocks.refusal import Refusal
@@ -68,9 +69,17 @@ class Asking:
     """
 
     def __init__(
-        self, gateway: Gateway, target: AbsoluteTarget, entry: Entry, exchange: Exchange, pool: Pool, ears: Ears
+        self,
+        gateway: Gateway,
+        judge: Judge,
+        target: AbsoluteTarget,
+        entry: Entry,
+        exchange: Exchange,
+        pool: Pool,
+        ears: Ears,
     ) -> None:
         self._gateway = gateway
+        self._judge = judge
         self._target = target
         self._entry = entry
         self._exchange = exchange
@@ -94,9 +103,12 @@ class Asking:
         @raise Refusal: there is none.
         """
         destination = self._destination
-        if destination.address is not None and self._gateway.isOwn(destination.host, destination.port):
-            raise Refusal("PS-RU02", where=str(destination))
-        way = self._pool.take(self._gateway.chains, destination)
+        if (refusal := self._judge.before(destination)) is not None:
+            raise refusal
+        # A connection that waits was judged for its destination; but one to an HTTP hop leads anywhere.
+        afar = self._judge.afar(destination)
+        chains = [chain for chain in self._gateway.chains if afar is None or not chain.endsInHTTP]
+        way = self._pool.take(chains, destination)
         if way is None:
             self._search(self._gateway.chains, None)
         else:
@@ -134,14 +146,16 @@ class Asking:
         except Refusal as refusal:
             self._searching = None
             self._failure = self._failure or refusal
-            self._judge()
+            self._conclude()
         else:
             self._searching = None
             self._asked.append(chain)
             self._send(Way(chain, self._destination, origin, self._entry.route))
 
     def _reach(self, chain: Chain) -> Deferred[Origin]:
-        endpoint = chain.reachLast() if chain.endsInHTTP else chain.connect(self._destination)
+        if chain.endsInHTTP and (refusal := self._judge.afar(self._destination)) is not None:
+            return fail(refusal)
+        endpoint = chain.reachLast() if chain.endsInHTTP else chain.connect(self._destination, self._judge)
         connecting: Deferred[Origin] = endpoint.connect(  # type: ignore[assignment]
             OriginFactory(self._ears.listen(chain, self._gateway.clock))
         )
@@ -197,13 +211,13 @@ class Asking:
             self.failed(sending, Refusal("PS-UP10", chain=chain.name, said=said), again)
         elif self._kept is not None:
             sending.drop()
-            self._judge()
+            self._conclude()
         else:
             self._kept = answer
             answer.patience.wait(True)
             if self._repeatable and head.status in _PASSING and _isHopsOwn(head):
                 self._goOn()
-            self._judge()
+            self._conclude()
 
     def closed(self, sending: Sending, spoke: bool) -> None:
         """See `Told`."""
@@ -238,14 +252,14 @@ class Asking:
         self._failure = self._failure or refusal
         if again:
             self._goOn()
-        self._judge()
+        self._conclude()
 
     def broken(self, failure: Failure) -> None:
         """See `Told`."""
         if not failure.check(CancelledError) and not self._answer.called:
             self._answer.errback(failure)
 
-    def _judge(self) -> None:
+    def _conclude(self) -> None:
         """When nothing is awaited any more, what was kept is the answer, or the first failure."""
         if self._searching is not None or any(sending.awaited for sending in self._sendings):
             return

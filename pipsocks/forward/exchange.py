@@ -12,6 +12,7 @@ from pipsocks.forward.fields import responseFields
 from pipsocks.forward.pool import Pool
 from pipsocks.forward.probe import Ears
 from pipsocks.forward.seam import Exchange
+from pipsocks.gateway.judge import Judge
 from pipsocks.gateway.session import Gateway
 from pipsocks.model import Ended, Entry
 from pipsocks.refusal import Refusal
@@ -27,16 +28,17 @@ class Forward:
 
     _ears: Ears = attrs.field(factory=Ears, init=False)
 
-    def origins(self) -> Origins:
-        """For one client."""
-        return Origins(self._ears)
+    def origins(self, judge: Judge) -> Origins:
+        """For one client, which may go where `judge` says."""
+        return Origins(self._ears, judge)
 
 
 class Origins:
     """One client's way to origins: what forwards its requests, and the connections kept for the next one."""
 
-    def __init__(self, ears: Ears) -> None:
+    def __init__(self, ears: Ears, judge: Judge) -> None:
         self._ears = ears
+        self._judge = judge
         self._pool = Pool()
 
     def close(self) -> None:
@@ -49,7 +51,7 @@ class Origins:
 
         @raise CancelledError: the client left, and its task was cancelled.
         """
-        asking = Asking(gateway, target, entry, exchange, self._pool, self._ears)
+        asking = Asking(gateway, self._judge, target, entry, exchange, self._pool, self._ears)
         answer, token = None, "ok"
         try:
             answer = await asking.answer()

@@ -15,6 +15,7 @@ from pipsocks.front.answer import answerBytes
 from pipsocks.front.http import HTTPSpeaker
 from pipsocks.front.linger import Linger
 from pipsocks.front.socks import SocksSpeaker
+from pipsocks.gateway.judge import Judge
 from pipsocks.gateway.session import Conversation
 from pipsocks.gateway.stream import Held, Successor
 from pipsocks.model import Ended, Request, Transport
@@ -53,10 +54,12 @@ class Client(Protocol):
 
     @ivar listener: what it shares with the other clients of its port.
     @ivar peer: the client's address, for the journal.
+    @ivar judge: where the client may go.
     @ivar deadline: when its first handshake must be over, in seconds of `clock`.
     """
 
     transport: Transport  # type: ignore[assignment]
+    judge: Judge
 
     def __init__(self, listener: Listener) -> None:
         self.listener = listener
@@ -77,6 +80,7 @@ class Client(Protocol):
         """A client is there, and its time begins to run."""
         peer = self.transport.getPeer()
         self.peer = _addressText(peer)
+        self.judge = self.gateway.guard.judge(getattr(peer, "host", ""))
         self.deadline = self.clock.seconds() + self.gateway.timeouts.handshake
         self.startClock(self.gateway.timeouts.handshake)
         self.listener.clients.add(self)
@@ -196,7 +200,7 @@ class Client(Protocol):
         if early:
             self.held.add(early, self.transport)
         entry = self.gateway.open(self.listener.name, self.peer)
-        task = Deferred.fromCoroutine(self.gateway.run(conversation, request, entry))
+        task = Deferred.fromCoroutine(self.gateway.run(conversation, request, entry, self.judge))
         if not task.called:
             self._task = task
         task.addErrback(lambda failure: failure.trap(CancelledError) and None)

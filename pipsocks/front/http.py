@@ -208,7 +208,7 @@ class HTTPSpeaker:
             raise
         else:
             if self._origins is None:
-                self._origins = self._client.forward.origins()
+                self._origins = self._client.forward.origins(self._client.judge)
             await self._origins.forward(self._client.gateway, target, entry, exchange)
         if not exchange.received:
             self._client.startClock(self._client.gateway.timeouts.handshake)

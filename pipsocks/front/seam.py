@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from twisted.internet.interfaces import IReactorTime
 
 from pipsocks.front.exchange import Exchange
+from pipsocks.gateway.judge import Judge
 from pipsocks.gateway.session import Conversation, Gateway
 from pipsocks.gateway.stream import Held, Stream
 from pipsocks.model import Entry, Request
@@ -33,8 +34,8 @@ class Origins(Protocol):
 class Forward(Protocol):
     """What forwards plain requests."""
 
-    def origins(self) -> Origins:
-        """For one client."""
+    def origins(self, judge: Judge) -> Origins:
+        """For one client, which may go where `judge` says."""
 
 
 class Client(Stream, Protocol):
@@ -42,6 +43,7 @@ class Client(Stream, Protocol):
 
     clock: IReactorTime
     gateway: Gateway
+    judge: Judge
     forward: Forward
     held: Held
     peer: str

@@ -12,6 +12,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from pipsocks.gateway.doubt import Failing
+from pipsocks.gateway.judge import Guard, Judge
 from pipsocks.gateway.search import search
 from pipsocks.gateway.settings import RetrySettings, TimeoutSettings
 from pipsocks.gateway.stream import FarStream, Stream
@@ -44,8 +45,8 @@ class Chain(Protocol):
     def describe(self) -> str:
         """The hops, without secrets."""
 
-    def connect(self, destination: Destination) -> IStreamClientEndpoint:
-        """The whole way. Its Deferred fails with `Refusal` or `CancelledError` alone."""
+    def connect(self, destination: Destination, judge: Judge) -> IStreamClientEndpoint:
+        """The whole way, as far as `judge` lets it. Its Deferred fails with `Refusal` or `CancelledError` alone."""
 
     def reachLast(self) -> IStreamClientEndpoint:
         """The way to the last hop, which is not asked for a tunnel."""
@@ -84,14 +85,14 @@ class Gateway:
     """
     What every session shares. Immutable: a reload makes a new one, and running tunnels keep theirs.
 
-    `isOwn(host, port)` tells whether a literal address is one of our own listeners'.
+    @ivar guard: who may go where.
     """
 
     clock: IReactorTime
     chains: Sequence[Chain]
     relays: Relays
     journal: Journal
-    isOwn: Callable[[str, int], bool]
+    guard: Guard
     retry: RetrySettings = RetrySettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     via: bool = True
@@ -105,9 +106,9 @@ class Gateway:
         """Begin a session's line in the journal."""
         return self.journal.open(listener, client)
 
-    async def run(self, conversation: Conversation, request: Request, entry: Entry) -> None:
+    async def run(self, conversation: Conversation, request: Request, entry: Entry, judge: Judge) -> None:
         """
-        Find a way for `request`, tell the client, and hand both streams to the relay.
+        Find a way for `request` where `judge` allows it, tell the client, and hand both streams to the relay.
 
         The entry is closed here where no tunnel comes to be, else by the relay.
 
@@ -115,8 +116,10 @@ class Gateway:
         """
         entry.destination, entry.protocol, entry.user = request.destination, request.protocol, request.user
         try:
+            if (refusal := judge.before(request.destination)) is not None:
+                raise refusal
             chain, far = await self.search(
-                request.destination, entry, lambda chain: _connected(chain.connect(request.destination))
+                request.destination, entry, lambda chain: _connected(chain.connect(request.destination, judge))
             )
         except CancelledError:
             entry.close(Ended("client_left"))
@@ -143,10 +146,8 @@ class Gateway:
         """
         Chain after chain, by the retry policy, until `reach` gets there.
 
-        @raise Refusal: no chain did, or the destination is ourselves.
+        @raise Refusal: no chain did.
         """
-        if destination.address is not None and self.isOwn(destination.host, destination.port):
-            raise Refusal("PS-RU02", where=str(destination))
         entry.route = "default"
         chosen = self.chains if chains is None else chains
         return await search(self.clock, chosen, destination, self.retry, self.failing, entry, reach, total)

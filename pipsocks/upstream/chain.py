@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from pipsocks.model import Destination, Login
 from pipsocks.refusal import Refusal
-from pipsocks.upstream.dial import Dial, Network
+from pipsocks.upstream.dial import Dial, Judge, Network
 from pipsocks.upstream.failures import onNextHop
 from pipsocks.upstream.hop import Hop, HTTPHop, makeHop
 from pipsocks.upstream.settings import ChainSettings
@@ -65,17 +65,17 @@ class Chain:
         """The hops as they are written, without user info and options: ``socks5h://a:1080,http://b:3128``."""
         return ",".join(f"{hop.scheme}://{hop.address}" for hop in self.settings.hops) or "direct"
 
-    def connect(self, destination: Destination) -> IStreamClientEndpoint:
+    def connect(self, destination: Destination, judge: Judge | None = None) -> IStreamClientEndpoint:
         """
-        The whole way to `destination`.
+        The whole way to `destination`, as far as `judge` lets it: without one, everywhere but to ourselves.
 
         Its `connect` fails with `Refusal`, for each reason that `Dial` and the hops' `over` list, which carries this
         chain's name; what a hop before the last reports on the next one is PS-UP01 or PS-UP23. Cancelling it closes
         whatever it opened.
         """
         if not self.hops:
-            return Dial(self.network, destination)
-        return self._named(self.hops[-1].over(self._toLast(), destination, self.network))
+            return Dial(self.network, destination, judge=judge)
+        return self._named(self.hops[-1].over(self._toLast(), destination, self.network, judge))
 
     def reachLast(self) -> IStreamClientEndpoint:
         """The way to the last hop, with TLS to it, without asking it for a tunnel; fails as `connect` does."""

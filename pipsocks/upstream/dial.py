@@ -42,6 +42,16 @@ def _nothingIsOwn(host: str, port: int) -> bool:
     return False
 
 
+class Judge(Protocol):
+    """Tells where the client of a session may go: the refusal to tell it, or None for yes."""
+
+    def at(self, destination: Destination, address: str) -> Refusal | None:
+        """On the very address that is dialled for `destination`."""
+
+    def afar(self, destination: Destination) -> Refusal | None:
+        """On a name that is looked up by a hop."""
+
+
 @attrs.frozen(eq=False)
 class Network:
     """
@@ -72,6 +82,25 @@ class Network:
         except (NameUnknown, NameSilent) as error:
             raise ofName(error, destination, isHop) from None
 
+    async def judged(self, destination: Destination, judge: Judge | None) -> list[str]:
+        """
+        The destination's addresses that `judge` allows, in the order to dial them.
+
+        @raise Refusal: there is none.
+        """
+        allowed, refused = [], None
+        for address in await self.resolve(destination):
+            if judge is None:
+                refusal = Refusal("PS-RU02", where=str(destination)) if self.isOwn(address, destination.port) else None
+            else:
+                refusal = judge.at(destination, address)
+            if refusal is None:
+                allowed.append(address)
+            refused = refused or refusal
+        if refused is not None and not allowed:
+            raise refused
+        return allowed
+
 
 @implementer(IStreamClientEndpoint)
 @attrs.frozen(eq=False)
@@ -80,12 +109,13 @@ class Dial:
     A plain TCP connection to a destination, or to a chain's first hop, by Happy Eyeballs.
 
     `connect` fails with `Refusal`: PS-DE01 to PS-DE07 for a destination, PS-UP01 to PS-UP05 for a hop; PS-LM01 when
-    out of descriptors; PS-RU02 or PS-UP24 when all its addresses are our own.
+    out of descriptors; PS-RU01 or PS-RU02 when `judge` forbids all its addresses, or PS-UP24 when a hop is ourselves.
     """
 
     network: Network
     destination: Destination
     isHop: bool = False
+    judge: Judge | None = None
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """See `IStreamClientEndpoint`."""
@@ -93,12 +123,13 @@ class Dial:
 
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:
         network, destination = self.network, self.destination
-        found = await network.resolve(destination, self.isHop)
-        addresses = [address for address in found if not network.isOwn(address, destination.port)]
-        if not addresses:
-            if self.isHop:
+        if self.isHop:
+            found = await network.resolve(destination, isHop=True)
+            addresses = [address for address in found if not network.isOwn(address, destination.port)]
+            if not addresses:
                 raise Refusal("PS-UP24", hop=str(destination))
-            raise Refusal("PS-RU02", where=str(destination))
+        else:
+            addresses = await network.judged(destination, self.judge)
         try:
             protocol = await race(network.reactor, map(self._endpoint, addresses), factory)
         except AllFailed as failed:

@@ -22,7 +22,7 @@ from zope.interface import implementer
 
 from pipsocks.model import Destination, Login
 from pipsocks.refusal import Refusal
-from pipsocks.upstream.dial import Network
+from pipsocks.upstream.dial import Judge, Network
 from pipsocks.upstream.failures import REPORTS, commonest
 from pipsocks.upstream.settings import HopSettings
 from pipsocks.upstream.step import Ask, Codec, Connected, Step, StepFactory
@@ -49,21 +49,26 @@ class SocksHop:
     login: Login | None = None
 
     def over(
-        self, endpoint: IStreamClientEndpoint, destination: Destination, network: Network
+        self,
+        endpoint: IStreamClientEndpoint,
+        destination: Destination,
+        network: Network,
+        judge: Judge | None = None,
     ) -> IStreamClientEndpoint:
         """
         The way to `destination` through this hop, which `endpoint` reaches.
 
         `connect` fails with `Refusal`: PS-UP05 to PS-UP07 and PS-UP10 of the hop, PS-UP11 to PS-UP18, PS-UP20 and
         PS-UP21 by its reply, PS-UP15 and PS-UP16 by its silence and its end; PS-DE02 and PS-DE07 where the name is
-        looked up here; and with whatever `endpoint` fails with. Cancelling it closes the connection.
+        looked up here, PS-RU01 and PS-RU02 where `judge` forbids what it comes to, here or at the hop; and with
+        whatever `endpoint` fails with. Cancelling it closes the connection.
 
         A protocol with an attribute ``bound`` has it set to the address that the hop bound, ``(host, port)``, before
         its connectionMade.
         """
         if self.remote or destination.address is not None:
-            return self._asking(endpoint, destination, destination, network)
-        return _Resolving(self, endpoint, destination, network)
+            return _permitted(self._asking(endpoint, destination, destination, network), destination, judge)
+        return _Resolving(self, endpoint, destination, network, judge)
 
     def _asking(
         self, endpoint: IStreamClientEndpoint, target: Destination, where: Destination, network: Network
@@ -92,21 +97,26 @@ class HTTPHop:
     tls: IOpenSSLClientConnectionCreator | None = None
 
     def over(
-        self, endpoint: IStreamClientEndpoint, destination: Destination, network: Network
+        self,
+        endpoint: IStreamClientEndpoint,
+        destination: Destination,
+        network: Network,
+        judge: Judge | None = None,
     ) -> IStreamClientEndpoint:
         """
         The way to `destination` through this hop, which `endpoint` reaches.
 
         `connect` fails with `Refusal`: PS-UP05, PS-UP06 and PS-UP08 before TLS is there, PS-UP07, PS-UP10, PS-UP11,
-        PS-UP14, PS-UP19 and PS-UP20 by the hop's answer, PS-UP15 and PS-UP16 by its silence and its end; and with
-        whatever `endpoint` fails with. Cancelling it closes the connection.
+        PS-UP14, PS-UP19 and PS-UP20 by the hop's answer, PS-UP15 and PS-UP16 by its silence and its end; PS-RU01 where
+        `judge` forbids what is looked up at the hop; and with whatever `endpoint` fails with. Cancelling it closes
+        the connection.
         """
-        ask = self._ask(destination, network)
-        return _Asking(
+        asking = _Asking(
             self._secured(endpoint),
-            ask,
+            self._ask(destination, network),
             lambda: ConnectClient(destination.host, destination.port, _octets(self.login)),
         )
+        return _permitted(asking, destination, judge)
 
     def reach(self, endpoint: IStreamClientEndpoint, network: Network) -> IStreamClientEndpoint:
         """The way to the hop itself, TLS included, for requests that need no tunnel."""
@@ -178,6 +188,7 @@ class _Resolving:
     endpoint: IStreamClientEndpoint
     destination: Destination
     network: Network
+    judge: Judge | None
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """See `IStreamClientEndpoint`."""
@@ -186,7 +197,7 @@ class _Resolving:
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:
         hop, destination = self.hop, self.destination
         failures = []
-        for address in await self.network.resolve(destination):
+        for address in await self.network.judged(destination, self.judge):
             if ":" in address and hop.version == VERSION_4:
                 continue
             target = Destination(address, destination.port)
@@ -199,6 +210,26 @@ class _Resolving:
         if not failures:
             raise Refusal("PS-UP13", hop=str(hop.address), where=str(destination))
         raise commonest(failures)
+
+
+@implementer(IStreamClientEndpoint)
+@attrs.frozen(eq=False)
+class _Refused:
+    """An endpoint that is never connected."""
+
+    refusal: Refusal
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """See `IStreamClientEndpoint`."""
+        return fail(self.refusal)
+
+
+def _permitted(
+    endpoint: IStreamClientEndpoint, destination: Destination, judge: Judge | None
+) -> IStreamClientEndpoint:
+    """`endpoint`, unless `judge` forbids a destination whose name the hop looks up."""
+    refusal = None if judge is None else judge.afar(destination)
+    return endpoint if refusal is None else _Refused(refusal)
 
 
 def _octets(login: Login | None) -> tuple[bytes, bytes] | None:

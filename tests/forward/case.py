@@ -14,6 +14,7 @@ from pipsocks.front.listener import Listener, ListenerFactory
 from pipsocks.gateway.session import Gateway
 from pipsocks.model import Destination, Login
 from pipsocks.observe.journal import Journal, jsonLine
+from pipsocks.policy.rules import Guard
 from pipsocks.refusal import Refusal
 from tests.front.proxy import ProxyTestCase, tick
 from tests.loopback import Talk, TalkFactory, connect, listen
@@ -44,7 +45,7 @@ class Way:
     def describe(self) -> str:
         return self.name
 
-    def connect(self, destination: Any) -> Any:
+    def connect(self, destination: Any, judge: Any = None) -> Any:
         if not isinstance(destination, Destination):
             return self._dial(destination)
         assert not self.endsInHTTP, "an HTTP hop is not asked for tunnels here"
@@ -89,7 +90,7 @@ class ForwardTestCase(ProxyTestCase):
             chains=tuple(self.ways),
             relays=None,  # type: ignore[arg-type]
             journal=Journal(self.lines.append, jsonLine, self.clock.seconds, lambda: 0.0),
-            isOwn=lambda host, port: port == 9,
+            guard=Guard(self.rules, lambda host, port: port == 9),
             via=self.via,
         )
         listener = Listener("http", "http", gateway, self.clock, self.clients, self.forward, **settings)  # type: ignore[arg-type]

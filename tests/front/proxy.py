@@ -18,6 +18,8 @@ from pipsocks.gateway.session import Gateway
 from pipsocks.gateway.settings import TimeoutSettings
 from pipsocks.model import Destination, Login
 from pipsocks.observe.journal import Journal, jsonLine
+from pipsocks.policy.rules import Guard
+from pipsocks.policy.settings import RuleSettings
 from pipsocks.refusal import Refusal
 from pipsocks.relay import Relays
 from tests.loopback import Talk, TalkFactory, connect, listen
@@ -38,7 +40,7 @@ class ScriptedChain:
     def describe(self) -> str:
         return self.name
 
-    def connect(self, destination: Destination) -> Any:
+    def connect(self, destination: Destination, judge: Any = None) -> Any:
         self.asked.append(destination)
         return self
 
@@ -51,7 +53,7 @@ class ScriptedChain:
 class ScriptedEndpoint(ScriptedChain):
     """The chain and its endpoint in one."""
 
-    def connect(self, destination: Any) -> Any:
+    def connect(self, destination: Any, judge: Any = None) -> Any:
         if isinstance(destination, Destination):
             self.asked.append(destination)
             return self
@@ -82,6 +84,8 @@ class Users:
 class ProxyTestCase(TestCase):
     """A test with a listener, an origin behind it, and the journal's lines."""
 
+    rules: tuple[RuleSettings, ...] = ()
+
     def setUp(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self.begin())
 
@@ -101,7 +105,7 @@ class ProxyTestCase(TestCase):
             chains=(self.chain,),
             relays=Relays(reactor),
             journal=journal,
-            isOwn=lambda host, port: port == 9,
+            guard=Guard(self.rules, lambda host, port: port == 9),
             timeouts=TimeoutSettings(),
         )
         networks = [ipaddress.ip_network(text) for text in settings.pop("networks", [])]

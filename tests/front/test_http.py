@@ -34,7 +34,7 @@ class Forward:
         self.wait: Deferred[None] | None = None
         self.error: Exception | None = None
 
-    def origins(self) -> Forward:
+    def origins(self, judge: Any) -> Forward:
         self.open += 1
         return self
 

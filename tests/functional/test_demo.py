@@ -84,13 +84,13 @@ class DemonstrationTestCase(FunctionalTestCase):
 class BadUpstreamsTests(DemonstrationTestCase):
     """Three chains: one refuses, one is silent, one works."""
 
-    def download(self, proxy: Proxy, origin: Origin, *options: str) -> tuple[Fetched, bytes]:
+    def download(self, proxy: Proxy, server: Origin, *options: str) -> tuple[Fetched, bytes]:
         """What pip says, and the wheel that it got."""
         directory = self.directory()
         fetched = run(
             [environment("pip") / "bin/python", "-m", "pip", "download", "--no-deps", "--cert", authorityFile(),
              "--proxy", proxy.url("http" if proxy.kind == "http" else "socks5h"), "--index-url",
-             origin.url("/simple/"), *options, f"parrot=={VERSION}"],
+             server.url("/simple/"), *options, f"parrot=={VERSION}"],
             directory,
         )  # fmt: skip
         file = directory / wheelName("parrot")
@@ -112,7 +112,7 @@ class BadUpstreamsTests(DemonstrationTestCase):
         ports = {"http": pipsocks.http(), "socks": pipsocks.socks()}
         for kind, port in ports.items():
             before = len(pipsocks.journalFile.read_text().splitlines()) if pipsocks.journalFile.exists() else 0
-            fetched, data = self.download(Proxy(kind, "127.0.0.1", port), origin)
+            fetched, data = self.download(Proxy(kind, "127.0.0.1", port), server)
             self.assertEqual(fetched.status, 0, fetched.output)
             self.assertEqual(data[:2], b"PK")
             self.assertNotIn("Retrying", fetched.output)
@@ -131,19 +131,19 @@ class BadUpstreamsTests(DemonstrationTestCase):
                 self.assertGreater(entry["attempts"][1]["ms"], 2500)
                 self.assertLess(entry["attempts"][1]["ms"], 4500)
         near.stop()
-        before, connections = len(pipsocks.journal()), origin.connections
+        before, connections = len(pipsocks.journal()), server.connections
         # pip shows the reason phrase where it says that it tries again, and nowhere else.
-        fetched, _ = self.download(Proxy("http", "127.0.0.1", ports["http"]), origin, "--retries", "1")
+        fetched, _ = self.download(Proxy("http", "127.0.0.1", ports["http"]), server, "--retries", "1")
         self.assertEqual(fetched.status, 1, fetched.output)
         self.assertRegex(fetched.output, r"Tunnel connection failed: 503 PS-UP09 none of 3 upstreams worked: ")
-        fetched, _ = self.download(Proxy("socks", "127.0.0.1", ports["socks"]), origin, "--retries", "0")
+        fetched, _ = self.download(Proxy("socks", "127.0.0.1", ports["socks"]), server, "--retries", "0")
         self.assertEqual(fetched.status, 1, fetched.output)
         failed = pipsocks.journal(before + 3)[before:]
         for entry in failed:
             self.assertEqual(entry["outcome"], "none_worked", entry)
             self.assertLess(entry["seconds"], 8.5, entry)
             self.assertEqual({a["chain"] for a in entry["attempts"]}, {refusing, silent.address, last.address}, entry)
-        self.assertEqual(origin.connections, connections)
+        self.assertEqual(server.connections, connections)
 
 
 class WaitingTests(DemonstrationTestCase):
@@ -383,8 +383,8 @@ class DescriptorsTests(DemonstrationTestCase):
         """2,000 of them, by one route."""
         pipsocks = self.pipsocks("--retry-connect", "0.5", upstreams=chain)
         echoing, refused, ports = self.peer(echo), self.refusing(), (pipsocks.http(), pipsocks.socks())
-        origin = Origin()
-        self.addCleanup(origin.stop)
+        server = Origin()
+        self.addCleanup(server.stop)
 
         def one(number: int, hole: int) -> None:
             with contextlib.suppress(OSError, EOFError), socket.socket() as connection:
@@ -401,7 +401,7 @@ class DescriptorsTests(DemonstrationTestCase):
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     return
                 if kind == 9:
-                    askGet(connection, origin.url("/noise/1000"))
+                    askGet(connection, server.url("/noise/1000"))
                     return
                 worked = (
                     askConnect(connection, "127.0.0.1", port).status == 200
