@@ -13,7 +13,8 @@ import attrs
 from pipsocks import __version__
 from pipsocks.config.layers import gather
 from pipsocks.config.load import load
-from pipsocks.config.options import SHELL, TABLE, Arguments, Option, describe, nearest, parse
+from pipsocks.config.near import nearest
+from pipsocks.config.options import SHELL, TABLE, Arguments, Option, describe, parse
 from pipsocks.config.shell import SHELLS, exports
 from pipsocks.config.show import show
 from pipsocks.config.values import readSwitch

@@ -5,22 +5,28 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
 from pipsocks.config.lines import keyLines, lineOf
-from pipsocks.config.options import BY_KEY, TABLE, Option, nearest
-from pipsocks.config.values import Wrong, structure
+from pipsocks.config.near import nearest
+from pipsocks.config.options import BY_KEY, TABLE, Option
+from pipsocks.config.values import Pattern, PortNumber, Wrong, structure
 from pipsocks.model import Problem, StartError
+from pipsocks.policy.settings import RuleSettings
 
 LIMIT: Final = 1 << 20
 """A file of more octets than this is refused."""
 
-LISTENER: Final = ("socks", "http", "auth", "clients", "strict")
+LISTENER: Final = ("socks", "http", "auth", "clients", "strict", "udp_advertise", "udp_ports")
 """The keys of a ``[[listener]]``, each an option of the same name."""
 
-_KEYS: Final = {option.key: option for option in TABLE if option.key not in ("socks", "http", "config")}
+_RULE: Final = ("allow", "deny", "port")
+_TABLES: Final = ("listener", "rule")
+_KEYS: Final = {
+    option.key: option for option in TABLE if option.key not in ("socks", "http", "config") and not option.among
+}
 
 
 @attrs.frozen
@@ -96,14 +102,22 @@ def interpret(name: str, text: str, tree: Mapping[str, object]) -> Document:
     """Judge the `tree` that TOML makes of `text`."""
     document = Document(name, lines=keyLines(text))
     _table(document, "", tree, _KEYS)
-    listeners = tree.get("listener")
+    listeners, rules = (_tables(document, name, tree.get(name)) for name in _TABLES)
     if listeners is not None:
-        if not isinstance(listeners, list) or not all(isinstance(each, dict) for each in listeners):
-            hint = "write [[listener]] in double brackets, and its keys below"
-            document.problems.append(Problem("this is not a list of tables", document.where("listener"), hint))
-        else:
-            document.listeners = [_listener(document, f"listener[{i}]", each) for i, each in enumerate(listeners)]
+        document.listeners = [_listener(document, f"listener[{i}]", each) for i, each in enumerate(listeners)]
+    if rules is not None:
+        values = [value for i, each in enumerate(rules) for value in _rule(document, f"rule[{i}]", each)]
+        document.given["rules"] = Given(tuple(values), document.where("rule"))
     return document
+
+
+def _tables(document: Document, name: str, value: object) -> list[dict[str, object]] | None:
+    """A list of tables, where there is one."""
+    if value is None or (isinstance(value, list) and all(isinstance(each, dict) for each in value)):
+        return value
+    hint = f"write [[{name}]] in double brackets, and its keys below"
+    document.problems.append(Problem("this is not a list of tables", document.where(name), hint))
+    return None
 
 
 def _table(document: Document, prefix: str, tree: Mapping[str, object], keys: Mapping[str, Option]) -> None:
@@ -122,8 +136,8 @@ def _table(document: Document, prefix: str, tree: Mapping[str, object], keys: Ma
         elif name in names:
             if (given := _given(document, path, keys[path], value)) is not None:
                 document.given[path] = given
-        elif path != "listener":
-            known = (*names, *tables, *(() if prefix else ("listener",)))
+        elif path not in _TABLES:
+            known = (*names, *tables, *(() if prefix else _TABLES))
             document.problems.append(_unknown(document, path, name, known))
 
 
@@ -145,11 +159,40 @@ def _listener(document: Document, path: str, tree: Mapping[str, object]) -> dict
     return found
 
 
+def _rule(document: Document, path: str, tree: Mapping[str, object]) -> list[Value]:
+    """The rules of one ``[[rule]]``: one for each of its patterns."""
+    for name in tree.keys() - set(_RULE):
+        document.problems.append(_unknown(document, f"{path}.{name}", name, _RULE))
+    verdicts = [name for name in ("allow", "deny") if name in tree]
+    ports = _listed(document, f"{path}.port", PortNumber, tree.get("port", []), "[443]")
+    if len(verdicts) != 1:
+        hint = 'write either allow = ["..."] or deny = ["..."] in each [[rule]]'
+        document.problems.append(Problem("a rule has one verdict", document.where(path), hint))
+        return []
+    where = f"{path}.{verdicts[0]}"
+    patterns = _listed(document, where, Pattern, tree[verdicts[0]], '["..."]')
+    if tree[verdicts[0]] == []:
+        hint = 'write "*" for everything, or take the rule out'
+        document.problems.append(Problem("a rule without patterns holds for nothing", document.where(where), hint))
+    numbers = tuple(int(str(port.value)) for port in ports)
+    return [attrs.evolve(each, value=RuleSettings("allow" in tree, str(each.value), numbers)) for each in patterns]
+
+
+def _listed(document: Document, path: str, type: Any, value: object, like: str) -> list[Value]:
+    """The elements of a list that are of the type."""
+    if not isinstance(value, list):
+        hint = f"write {path.rpartition('.')[2]} = {like}"
+        document.problems.append(Problem("this is not a list", document.where(path), hint))
+        return []
+    values = [_value(document, f"{path}[{index}]", type, each) for index, each in enumerate(value)]
+    return [each for each in values if each is not None]
+
+
 def _given(document: Document, path: str, option: Option, value: object) -> Given | None:
     """What the file says of `option`; None, with a problem told, where that is nothing it may say."""
     where = document.where(path)
     if not option.many:
-        whole = _value(document, path, option, value)
+        whole = _value(document, path, option.type, value)
         return None if whole is None else Given((whole,), where)
     if option.key == "auth" and isinstance(value, str):
         value = [value] if value else []
@@ -157,14 +200,14 @@ def _given(document: Document, path: str, option: Option, value: object) -> Give
         like = 'auth = "htpasswd:FILE"' if option.key == "auth" else f'{option.key} = ["..."]'
         document.problems.append(Problem("this is not a list", where, f"write {like}"))
         return Given((), where, whole=False)
-    values = [_value(document, f"{path}[{index}]", option, each) for index, each in enumerate(value)]
+    values = [_value(document, f"{path}[{index}]", option.type, each) for index, each in enumerate(value)]
     return Given(tuple(each for each in values if each is not None), where, None not in values)
 
 
-def _value(document: Document, path: str, option: Option, value: object) -> Value | None:
+def _value(document: Document, path: str, type: Any, value: object) -> Value | None:
     where = document.where(path)
     try:
-        return Value(structure(value, option.type), where)
+        return Value(structure(value, type), where)
     except Wrong as wrong:
         document.problems.append(Problem(str(wrong), where, wrong.hint))
         return None

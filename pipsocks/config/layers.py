@@ -8,8 +8,9 @@ from typing import Final
 
 import attrs
 
-from pipsocks.config.file import Document, Given, Value, read
-from pipsocks.config.options import BY_KEY, SHELL, TABLE, Arguments, Option, nearest
+from pipsocks.config.file import LISTENER, Document, Given, Value, read
+from pipsocks.config.near import nearest
+from pipsocks.config.options import BY_KEY, SHELL, TABLE, Arguments, Option
 from pipsocks.config.values import OFF, Wrong, structure
 from pipsocks.front.settings import ListenerSettings, Network, place
 from pipsocks.model import Destination, Problem, StartError
@@ -18,7 +19,7 @@ DEFAULT: Final = "default"
 """Where a value comes from that nobody gave."""
 
 _KUBERNETES: Final = re.compile(r"PIPSOCKS_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_[0-9]+_(TCP|UDP)(_.*)?)?)")
-_SHARED: Final = ("auth", "clients", "strict")
+_SHARED: Final = LISTENER[2:]
 _LISTEN: Final = {"socks": "tcp:1080:interface=127.0.0.1", "http": "tcp:3128:interface=127.0.0.1"}
 
 
@@ -28,7 +29,7 @@ class Gathered:
     Everything that was given, the highest layer's word for each key; secrets are not looked up yet.
 
     @ivar given: by key; without what nobody gave, and without the listeners.
-    @ivar sources: where each listener's ``auth``, ``clients`` and ``strict`` were written, by key.
+    @ivar sources: where each listener's ``auth``, ``clients`` and so on were written, by key.
     @ivar problems: what is wrong so far. What is right stands here all the same, to be judged further.
     """
 
@@ -51,11 +52,13 @@ def gather(arguments: Arguments, environ: Mapping[str, str]) -> Gathered:
     gathered = Gathered()
     above: dict[str, Given] = {}
     for option in TABLE:
-        if option.key in arguments.values:
-            above[option.key] = _texts(option, arguments.values[option.key], option.flag, gathered.problems)
+        if option.kept in above:
+            continue
+        if option.kept in arguments.values:
+            above[option.kept] = _texts(option, arguments.values[option.kept], option.flag, gathered.problems)
         elif (text := environ.get(option.twin, "")).strip():  # an empty variable is one that is not set
             texts = text.split() if option.many else [text]
-            above[option.key] = _texts(option, texts, option.twin, gathered.problems)
+            above[option.kept] = _texts(option, texts, option.twin, gathered.problems)
     document = Document("")
     if above.get("config") and above["config"].values:
         try:
@@ -94,10 +97,12 @@ def _texts(option: Option, texts: tuple[str, ...] | list[str], where: str, probl
     for text in texts if option.many else texts[-1:]:
         if option.key == "auth" and not text:
             continue  # as in the file, "" is for no login at all
+        flagged = option.among and where == option.flag
+        place = f"--{text.partition(':')[0]}" if flagged else where
         try:
-            values.append(Value(structure(option.read(text), option.type), where))
+            values.append(Value(structure(option.read(text), option.type), place))
         except Wrong as wrong:
-            problems.append(Problem(str(wrong), where, wrong.hint))
+            problems.append(Problem(str(wrong), place, wrong.hint))
             whole = False
     return Given(tuple(values), where, whole)
 
@@ -152,4 +157,15 @@ def _listener(protocol: str, value: Value, keys: Mapping[str, Given]) -> Listene
     auth = tuple(str(each) for each in of("auth"))
     clients = tuple(each for each in of("clients") if isinstance(each, Network))
     authSource = keys["auth"].where if "auth" in keys else DEFAULT
-    return ListenerSettings(protocol, str(value.value), auth, clients, any(of("strict")), value.where, authSource)
+    ports = [each for each in of("udp_ports") if isinstance(each, range)]
+    return ListenerSettings(
+        protocol,
+        str(value.value),
+        auth,
+        clients,
+        any(of("strict")),
+        value.where,
+        authSource,
+        udpAdvertise="".join(map(str, of("udp_advertise"))),
+        udpPorts=ports[0] if ports else range(1),
+    )

@@ -17,6 +17,7 @@ from pipsocks.front.settings import ListenerSettings, isLoopback, place
 from pipsocks.gateway.settings import RetrySettings, TimeoutSettings
 from pipsocks.model import Destination, Problem, StartError
 from pipsocks.observe.settings import JournalSettings
+from pipsocks.policy.settings import RuleSettings
 from pipsocks.settings import Settings
 from pipsocks.upstream.settings import ChainSettings
 
@@ -83,6 +84,7 @@ def load(
         upstream=tuple(chains),
         retry=RetrySettings(**_table(gathered, "retry")),
         timeouts=TimeoutSettings(**_table(gathered, "timeouts")),
+        rules=tuple(rule for rule in gathered.values("rules") if isinstance(rule, RuleSettings)),
         journal=JournalSettings(**_table(gathered, "", journal="target", journal_format="form")),
         **_table(gathered, "", via="via"),
         notices=tuple(_notices(gathered, entries, chains, environ)),

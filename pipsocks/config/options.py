@@ -6,7 +6,6 @@ by this table, so that none of them knows an option that another does not.
 
 from __future__ import annotations
 
-import difflib
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,12 +13,15 @@ from typing import Any, Final
 
 import attrs
 
+from pipsocks.config.near import nearest
 from pipsocks.config.values import (
+    AddressText,
     Auth,
     Client,
     Count,
     Endpoint,
     Form,
+    Ports,
     Seconds,
     Text,
     Upstream,
@@ -30,6 +32,7 @@ from pipsocks.config.values import (
 from pipsocks.gateway.settings import RetrySettings, TimeoutSettings
 from pipsocks.model import Problem, StartError
 from pipsocks.observe.settings import JournalSettings
+from pipsocks.policy.settings import RuleSettings
 
 
 @attrs.frozen
@@ -40,6 +43,9 @@ class Option:
     `key` is its path in the file; flag and twin follow from it. `type` is what `pipsocks.config.values.structure`
     makes of each of its values, `read` what a text is for it before that. One without a `metavar` is a switch,
     with a ``--no-`` twin. `many`: it may be repeated, and is a list in the file.
+
+    @ivar among: the key of a list that several options add to, in the order in which they are given; each text is
+        then kept with the option's own key and a colon in front.
     """
 
     key: str
@@ -49,6 +55,12 @@ class Option:
     default: str = ""
     many: bool = False
     read: Callable[[str], object] = readText
+    among: str = ""
+
+    @property
+    def kept(self) -> str:
+        """The key under which its values are found."""
+        return self.among or self.key
 
     @property
     def flag(self) -> str:
@@ -63,7 +75,7 @@ class Option:
     @property
     def twin(self) -> str:
         """The variable of the environment."""
-        return "PIPSOCKS_" + self.key.replace(".", "_").upper()
+        return "PIPSOCKS_" + self.kept.replace(".", "_").upper()
 
 
 def _seconds(key: str, default: float, about: str) -> Option:
@@ -71,6 +83,11 @@ def _seconds(key: str, default: float, about: str) -> Option:
 
 
 _LISTEN: Final = "Listen for {} on PORT (of 127.0.0.1), ADDRESS:PORT, [IPV6]:PORT or a Twisted endpoint description."
+_RULE: Final = (
+    "{} clients go to a host (a.example; .a.example with all below it; *.a.example what is below), a network "
+    "(10.0.0.0/8), loopback, link-local, private, cgnat, multicast, reserved, or everything (*); :PORT may follow. "
+    "The first of --allow and --deny that matches decides; in the variable write deny:WHAT or allow:WHAT."
+)
 _RETRY: Final = RetrySettings()
 _TIMES: Final = TimeoutSettings()
 
@@ -91,6 +108,10 @@ TABLE: Final = (
     ),
     Option("clients", Client, "NETWORK", "Serve clients of this network only, such as 172.17.0.0/16.", "all", True),
     Option("strict", bool, "", "Refuse a client that speaks the other port's protocol.", "no", read=readSwitch),
+    Option("allow", RuleSettings, "WHAT", _RULE.format("Let"), "", True, among="rules"),
+    Option("deny", RuleSettings, "WHAT", _RULE.format("Don't let"), "", True, among="rules"),
+    Option("udp_advertise", AddressText, "ADDRESS", "Tell SOCKS clients to send their datagrams to this address.", ""),
+    Option("udp_ports", Ports, "FROM-TO", "Receive SOCKS clients' datagrams on one of these ports.", "any"),
     Option(
         "journal", Text, "TARGET", "Where the line for each session goes: a file, '-', journald or off.",
         JournalSettings().target,
@@ -180,7 +201,7 @@ def parse(words: Sequence[str], options: Iterable[Option] = TABLE, rest: int = 0
         if value is None:
             problems.append(Problem("a value is missing", flag, f"write {flag} {option.metavar}"))
         else:
-            values.setdefault(option.key, []).append(value)
+            values.setdefault(option.kept, []).append(f"{option.key}:{value}" if option.among else value)
     if len(others) > rest:
         # The word itself is not repeated: somebody might have typed a password there.
         where = f"word {rest + 1} beside the options" if rest else "command line"
@@ -193,12 +214,6 @@ def parse(words: Sequence[str], options: Iterable[Option] = TABLE, rest: int = 0
 def _plain(word: str) -> str:
     """`word` where it can hold no secret and no control character: a chain in a wrong place is not repeated."""
     return word if re.fullmatch(r"[A-Za-z0-9._-]{1,40}", word) else "command line"
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The name of `known` that `name` was most likely meant to be, or nothing."""
-    near = difflib.get_close_matches(name, list(known), 1, 0.6)
-    return near[0] if near else ""
 
 
 def describe(options: Iterable[Option] = TABLE, width: int = 100) -> str:

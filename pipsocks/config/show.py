@@ -10,6 +10,7 @@ import attrs
 from pipsocks.config.layers import DEFAULT, Gathered
 from pipsocks.config.load import Loaded
 from pipsocks.config.values import Upstream
+from pipsocks.policy.settings import RuleSettings
 from pipsocks.settings import Settings
 from pipsocks.upstream.settings import ChainSettings, HopSettings
 
@@ -31,6 +32,7 @@ def show(loaded: Loaded) -> str:
         _line("upstream", f"[{', '.join(upstream)}]", gathered.source("upstream")),
     ]
     lines += _listeners(settings, gathered)
+    lines += _rules(gathered)
     for name, table in (("retry", settings.retry), ("timeouts", settings.timeouts)):
         lines += ["", f"[{name}]"]
         for key, value in attrs.asdict(table).items():
@@ -46,8 +48,21 @@ def _listeners(settings: Settings, gathered: Gathered) -> Iterable[str]:
             ("auth", _list(_checker(each) for each in listener.auth)),
             ("clients", _list(str(each) for each in listener.clients)),
             ("strict", _switch(listener.strict)),
+            ("udp_advertise", _text(listener.udpAdvertise)),
+            ("udp_ports", _text(_range(listener.udpPorts))),
         ):
             yield _line(key, value, sources.get(key, DEFAULT))
+
+
+def _rules(gathered: Gathered) -> Iterable[str]:
+    given = gathered.given.get("rules")
+    for value in given.values if given is not None else ():
+        rule = value.value
+        assert isinstance(rule, RuleSettings)
+        yield from ("", "[[rule]]")
+        yield _line("allow" if rule.allow else "deny", _list([rule.what]), value.where)
+        if rule.ports:
+            yield _line("port", str(list(rule.ports)), value.where)
 
 
 def _chain(chain: ChainSettings, name: str) -> str:
@@ -74,6 +89,10 @@ def _text(text: str) -> str:
 
 def _list(texts: Iterable[str]) -> str:
     return f"[{', '.join(_text(text) for text in texts)}]"
+
+
+def _range(ports: range) -> str:
+    return f"{ports[0]}-{ports[-1]}" if ports[0] else ""
 
 
 def _switch(value: bool) -> str:

@@ -14,7 +14,9 @@ from typing import Any, Final, NewType
 import attrs
 import cattrs
 
+from pipsocks.config.near import nearest
 from pipsocks.front.settings import Network
+from pipsocks.policy.settings import CLASSES, RuleSettings
 
 Seconds = NewType("Seconds", float)
 Count = NewType("Count", int)
@@ -23,6 +25,10 @@ Form = NewType("Form", str)
 Auth = NewType("Auth", str)
 Endpoint = NewType("Endpoint", str)
 Client = NewType("Client", str)
+Pattern = NewType("Pattern", str)
+PortNumber = NewType("PortNumber", int)
+AddressText = NewType("AddressText", str)
+Ports = NewType("Ports", range)
 
 OFF: Final = Endpoint("off")
 LONGEST: Final = 1_000_000_000
@@ -48,6 +54,10 @@ class Upstream:
 
 
 _NUMBER: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
+_PATTERN: Final = re.compile(r"(?!.{256})(?:\*?\.)?[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\.?", re.ASCII)
+_NUMBER_AT_END: Final = re.compile(r"(?:^|\.)(?:[0-9]+|0x[0-9a-f]*)\.?$", re.ASCII)
+"""What looks like an address is one for every client (`pipsocks.wire.names`), and never a name."""
+_ADDRESS_HINT: Final = "write one such as 192.0.2.7 or 2001:db8::7"
 _WORDS: Final = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),
     **dict.fromkeys(("false", "no", "off", "0"), False),
@@ -131,6 +141,64 @@ def _client(value: object, _: object) -> Network:
     return wide
 
 
+def _pattern(value: object, _: object) -> str:
+    """What a rule is about, in the one spelling that `pipsocks.policy.settings.RuleSettings` has for it."""
+    hint = "write *, a.example, .a.example, *.a.example, 10.0.0.0/8, fd00::/8, or one of " + ", ".join(CLASSES)
+    if not isinstance(value, str):
+        raise Wrong(f"{_shown(value)} is not a host, a network or a class of addresses", hint)
+    if value == "*" or value in CLASSES:
+        return value
+    if ":" in value or "/" in value or re.fullmatch(r"[0-9.]+", value):
+        return str(_client(value, Client))
+    name = value.lower()
+    if not _PATTERN.fullmatch(name) or _NUMBER_AT_END.search(name):
+        raise Wrong(f"{_shown(value)} is not a host, a network or a class of addresses", hint)
+    if near := "" if "." in name else nearest(name.replace("_", "-"), CLASSES):
+        raise Wrong(f"{name} is no class of addresses", f"did you mean {near}? If it is a host's name, write {name}.")
+    return name.removesuffix(".")
+
+
+def _port(value: object, _: object) -> int:
+    if type(value) is not int or not 0 < value <= 65535:
+        raise Wrong(f"{_shown(value)} is not a port", "write a number from 1 to 65535")
+    return value
+
+
+def _rule(value: object, _: object) -> RuleSettings:
+    """A rule in one text, as flags and variables have it: ``deny:PATTERN`` or ``deny:PATTERN:PORT``."""
+    hint = "write allow:PATTERN or deny:PATTERN, such as deny:10.0.0.0/8 or allow:*.example:443"
+    verdict, _colon, what = value.partition(":") if isinstance(value, str) else ("", "", "")
+    if verdict not in ("allow", "deny"):
+        raise Wrong(f"{_shown(value)} is not a rule", hint)
+    # Without a port, what has colons is IPv6, in brackets or not.
+    split = re.fullmatch(r"(?:\[(?P<six>[^]]*)\]|(?P<other>[^:]*))(?::(?P<port>[0-9]{1,5}))?", what)
+    pattern = what if split is None else split["six"] if split["six"] is not None else split["other"]
+    ports = (_port(int(split["port"]), PortNumber),) if split is not None and split["port"] else ()
+    return RuleSettings(verdict == "allow", _pattern(pattern, Pattern), ports)
+
+
+def _address(value: object, _: object) -> str:
+    """An address; empty for none."""
+    if value == "":
+        return ""
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9A-Fa-f.:]{2,45}", value):
+        raise Wrong(f"{_shown(value)} is not an address", _ADDRESS_HINT)
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        raise Wrong(f"{_shown(value)} is not an address", _ADDRESS_HINT) from None
+
+
+def _ports(value: object, _: object) -> range:
+    """A range of ports; the one port 0, which stands for any, where there is none."""
+    if value == "":
+        return range(1)
+    found = re.fullmatch(r"([0-9]{1,5})-([0-9]{1,5})", value) if isinstance(value, str) else None
+    if found is None or not 0 < int(found[1]) <= int(found[2]) <= 65535:
+        raise Wrong(f"{_shown(value)} is not a range of ports", "write it as 40000-40100")
+    return range(int(found[1]), int(found[2]) + 1)
+
+
 def _upstream(value: object, _: object) -> Upstream:
     """A chain: a text, or a table with a text and a name. It may hold a password, so that it is never shown."""
     hint = 'write "socks5h://HOST:PORT", "direct", or { chain = "...", name = "..." }'
@@ -195,6 +263,11 @@ for _type, _hook in (
     (Endpoint, _endpoint),
     (Client, _client),
     (Upstream, _upstream),
+    (Pattern, _pattern),
+    (PortNumber, _port),
+    (RuleSettings, _rule),
+    (AddressText, _address),
+    (Ports, _ports),
     (bool, _switch),
 ):
     _converter.register_structure_hook(_type, _hook)

@@ -52,10 +52,12 @@ class Origins:
         @raise CancelledError: the client left, and its task was cancelled.
         """
         asking = Asking(gateway, self._judge, target, entry, exchange, self._pool, self._ears)
-        answer, token = None, "ok"
+        answer, token, switches = None, "ok", False
         try:
             answer = await asking.answer()
-            await self._pass(answer, gateway, exchange)
+            switches = answer.head.status == 101
+            if not switches:
+                await self._pass(answer, gateway, exchange)
         except Refusal as refusal:
             token = refusal.token
             exchange.refuse(refusal)
@@ -77,9 +79,12 @@ class Origins:
             exchange.pour(None)
             exchange.drain(None)
             asking.end(answer)
-            if answer is not None:
-                self._keep(answer, gateway, whole=token == "ok")
-            entry.close(Ended(token, up, exchange.sent))
+            if answer is not None and switches:
+                _switch(answer, gateway, entry, exchange, up)
+            else:
+                if answer is not None:
+                    self._keep(answer, gateway, whole=token == "ok")
+                entry.close(Ended(token, up, exchange.sent))
 
     async def _pass(self, answer: Answer, gateway: Gateway, exchange: Exchange) -> None:
         """The head, then the content as it comes and as fast as the client takes it."""
@@ -99,3 +104,16 @@ class Origins:
             origin.transport.loseConnection()
         else:
             origin.abort()
+
+
+def _switch(answer: Answer, gateway: Gateway, entry: Entry, exchange: Exchange, up: int) -> None:
+    """Both connections are a tunnel from now on: a WebSocket's. The relay closes `entry`, heads counted."""
+    head = answer.head
+    answer.patience.stop()
+    exchange.inform(head.status, head.reason, responseFields(head, via=gateway.via))
+    down = exchange.sent
+
+    def done(ended: Ended) -> None:
+        entry.close(Ended(ended.token, up + ended.up, down + ended.down))
+
+    entry.relay = gateway.relays.join(exchange.handOver(), answer.way.origin, done)

@@ -7,6 +7,7 @@ from typing import Final
 
 from pipsocks.model import Login
 from pipsocks.wire.gate import RequestHead, ResponseHead
+from pipsocks.wire.http import listed
 from pipsocks.wire.target import AbsoluteTarget
 
 Fields = tuple[tuple[bytes, bytes], ...]
@@ -25,6 +26,9 @@ def requestFields(
     """
     The fields to send a request on with: Host from the target, the framing anew, and none of the client's own hop.
 
+    Of what a client says for its own hop, two things are said anew for the next one: that trailers are welcome, since
+    they are passed on, and the wish for a WebSocket. Every other Upgrade is dropped, h2c above all.
+
     @param via: whether to say that the request came through here.
     @param hopLogin: the credentials for an HTTP proxy that the request goes to.
     """
@@ -40,16 +44,46 @@ def requestFields(
         fields.append((b"Via", head.version + b" pipsocks"))
     if hopLogin is not None:
         fields.append((b"Proxy-Authorization", basic(hopLogin)))
+    options = []
+    if head.version == b"1.1" and any(each.partition(b";")[0] == b"trailers" for each in listed(head.all(b"te"))):
+        fields.append((b"TE", b"trailers"))
+        options.append(b"TE")
+    if wantsWebSocket(head):
+        fields.append((b"Upgrade", b"websocket"))
+        options.append(b"Upgrade")
     if not head.keepAlive:
-        fields.append((b"Connection", b"close"))  # the client's connection ends, and the origin's with it
+        options.append(b"close")  # the client's connection ends, and the origin's with it
+    if options:
+        fields.append((b"Connection", b", ".join(options)))
     return fields
 
 
+def wantsWebSocket(head: RequestHead) -> bool:
+    """
+    Whether the request may turn its connection into a WebSocket: a GET without content (RFC 6455, section 4.1).
+
+    Its Connection must name the Upgrade, or it was for another hop (RFC 9110, section 7.8).
+    """
+    return (
+        head.method == b"GET"
+        and head.keepAlive
+        and not head.hasBody
+        and b"upgrade" in listed(head.all(b"connection"))
+        and b"websocket" in listed(head.all(b"upgrade"))
+    )
+
+
 def responseFields(head: ResponseHead, *, via: bool) -> Fields:
-    """The fields to send a response on with. Its length stays; chunks are made anew for the client."""
+    """
+    The fields to send a response on with. Its length stays; chunks are made anew for the client.
+
+    Of a 101, which can be a WebSocket's alone, the switch is said anew for the client's hop.
+    """
     fields = _endToEnd(head.fields, head.all(b"connection"), also=(b"content-length",))
     if head.length is not None:
         fields.append((b"Content-Length", b"%d" % head.length))
+    if head.status == 101:
+        fields += [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
     if via:
         fields.append((b"Via", head.version + b" pipsocks"))
     return tuple(fields)

@@ -10,11 +10,15 @@ import attrs
 import h11
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
+from pipsocks.gateway.stream import Successor
 from pipsocks.model import Transport
 from pipsocks.wire.gate import Body, Cut, End, GateError, ResponseGate, ResponseHead
+from pipsocks.wire.http import listed
 
 Fields = tuple[tuple[bytes, bytes], ...]
 
@@ -37,12 +41,14 @@ class Taker(Seam):
         """A piece of it."""
 
 
+@implementer(IHalfCloseableProtocol)
 class Origin(Protocol):
     """
     Sends a request, then hands out the response: its head when it comes, its content when it is asked for.
 
     h11 writes the request, which decides how its content is framed, and has to agree with the gate on the response's
-    head. Content goes from the gate to its taker; until there is one the connection is not read.
+    head. Content goes from the gate to its taker; until there is one the connection is not read. After a 101 it is the
+    far `Stream` of a tunnel.
 
     @ivar sent: the bytes sent for this request.
     @ivar complete: whether all of it was sent.
@@ -64,6 +70,7 @@ class Origin(Protocol):
         self._inform: Callable[[ResponseHead], None] = lambda head: None
         self._taker: Taker | None = None
         self._whenStale: Callable[[], None] | None = None
+        self._successor: Successor | None = None
         self._keeps = False
         self.complete = False
         self._spoke = False
@@ -149,6 +156,13 @@ class Origin(Protocol):
         self._whenStale = self._head = self._over = self._taker = None
         self.transport.abortConnection()
 
+    def follow(self, successor: Successor) -> None:
+        """Step aside for `successor`, behind a 101: see `pipsocks.gateway.stream.Stream`."""
+        self._successor = successor
+        self._unread = False
+        if early := self._gate.leftover():
+            successor.dataReceived(early)
+
     def giveUp(self) -> None:
         """End the response short, as if the connection had ended there."""
         self._fail(Cut("no progress"))
@@ -158,6 +172,9 @@ class Origin(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes of a response; between two of them there can be none that mean anything."""
+        if self._successor is not None:
+            self._successor.dataReceived(data)
+            return
         self._hear()
         if self._head is None and self._taker is None and not self._unread:
             self._stale()
@@ -171,8 +188,28 @@ class Origin(Protocol):
             self._pump()
         self._regulate()
 
+    def readConnectionLost(self) -> None:
+        """The origin ended its output. Only a tunnel goes on without it."""
+        if self._successor is not None:
+            self._successor.readConnectionLost()
+        else:
+            self._close(Failure(ConnectionDone()))
+            self.transport.unregisterProducer()
+            self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Our output was shut down, which only a tunnel does."""
+        if self._successor is not None:
+            self._successor.writeConnectionLost()
+
     def connectionLost(self, reason: Failure = Failure(ConnectionError())) -> None:  # noqa: B008
         """The connection ended; where content ends with it, that is its end."""
+        if self._successor is not None:
+            self._successor.connectionLost(reason)
+        elif self._lost is None:
+            self._close(reason)
+
+    def _close(self, reason: Failure) -> None:
         self._lost = reason
         self._stale()
         if not self._unread:
@@ -198,7 +235,7 @@ class Origin(Protocol):
             while (head := self._gate.next()) is not None:
                 assert isinstance(head, ResponseHead), "the gate begins each response with heads"
                 self._agree(head)
-                if head.status >= 200:
+                if head.status >= 200 or head.status == 101:
                     break
                 self._interim += 1
                 if self._interim > INTERIM_LIMIT:
@@ -224,6 +261,8 @@ class Origin(Protocol):
             event = None
         if not isinstance(event, h11.Response | h11.InformationalResponse) or event.status_code != head.status:
             raise GateError(502, "a response to nothing that was asked" if head.status == 101 else "malformed head")
+        if head.status == 101 and listed(head.all(b"upgrade")) != [b"websocket"]:
+            raise GateError(502, "a switch to another protocol than was asked for")
 
     def _pump(self) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from pipsocks.gateway.stream import Stream
 from pipsocks.refusal import Refusal
 from pipsocks.wire.gate import RequestHead
 
@@ -38,7 +39,7 @@ class Exchange(Protocol):
     One request and its answer, on the client's connection.
 
     The answer is any number of `inform`, then either `answer`, `write` as often as there is content, and `finish`,
-    or `refuse` alone; or at any time `cut`. It is itself the producer of the request's content: `pauseProducing` stops
+    or `refuse` alone; or an `inform` of 101 and `handOver`; or at any time `cut`. It is itself the producer of the request's content: `pauseProducing` stops
     the reading of the client.
 
     @ivar head: the request's head.
@@ -80,3 +81,6 @@ class Exchange(Protocol):
 
     def cut(self) -> None:
         """The answer ends short: the client must not take it for whole."""
+
+    def handOver(self) -> Stream:
+        """The client's connection, on which no HTTP is spoken any more."""

@@ -9,6 +9,7 @@ import h11
 from twisted.internet.defer import Deferred
 
 from pipsocks.front.answer import answerBytes
+from pipsocks.gateway.stream import Stream
 from pipsocks.model import Transport
 from pipsocks.refusal import Refusal
 from pipsocks.wire.gate import Body, End, GateError, RequestGate, RequestHead
@@ -63,10 +64,16 @@ class Exchange:
     """
 
     def __init__(
-        self, transport: Transport, gate: RequestGate, head: RequestHead, regulate: Callable[[], None]
+        self,
+        transport: Transport,
+        gate: RequestGate,
+        head: RequestHead,
+        regulate: Callable[[], None],
+        handOver: Callable[[], Stream],
     ) -> None:
         """
         @param regulate: is called when `full` changes.
+        @param handOver: gives the client's connection away, behind a 101.
 
         @raise Refusal: h11 does not take the head for what the gate takes it for.
         """
@@ -78,6 +85,7 @@ class Exchange:
         self._transport = transport
         self._gate = gate
         self._regulate = regulate
+        self.handOver = handOver
         self._sink: Sink | None = None
         self._source: Source | None = None
         self._congested = False

@@ -192,7 +192,9 @@ class HTTPSpeaker:
 
     async def _forward(self, head: RequestHead) -> bool:
         """Have a request forwarded. Whether another one may follow."""
-        self._exchange = exchange = Exchange(self._client.transport, self._gate, head, self._regulate)
+        self._exchange = exchange = Exchange(
+            self._client.transport, self._gate, head, self._regulate, self._handOver
+        )
         if self._congested:
             exchange.hold()
         entry = self._open("http")
@@ -210,6 +212,8 @@ class HTTPSpeaker:
             if self._origins is None:
                 self._origins = self._client.forward.origins(self._client.judge)
             await self._origins.forward(self._client.gateway, target, entry, exchange)
+            if self._left:  # a tunnel now
+                return False
         if not exchange.received:
             self._client.startClock(self._client.gateway.timeouts.handshake)
         keep = await exchange.over()
@@ -218,6 +222,15 @@ class HTTPSpeaker:
         if not keep:
             await self._part(exchange.received)
         return keep
+
+    def _handOver(self) -> Stream:
+        """Step aside for a tunnel: the client's connection, and what has come behind the request."""
+        early = self._gate.leftover()
+        self._leave()
+        self._client.held.ended = self._ended
+        if early:
+            self._client.held.add(early, self._client.transport)
+        return self._client
 
     async def _login(self, head: RequestHead) -> str:
         """Who asks, by this request's own credentials; empty where nobody has to say. Raises `Refusal`."""

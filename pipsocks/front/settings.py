@@ -20,6 +20,8 @@ class ListenerSettings:
     `protocol` is ``socks`` or ``http``; `endpoint` a Twisted endpoint description, short forms already turned
     into ``tcp:PORT:interface=HOST``; `source` where it was written (``--socks``, ``FILE: listener[0].socks``), for
     error messages, as `authSource` is for `auth`, which holds checker descriptions as ``--auth`` takes them.
+    `udpAdvertise` is the address that clients are told to send datagrams to, where it is not the one they reached us
+    at; `udpPorts` the ports that they may be received on, 0 for any.
     """
 
     protocol: str
@@ -29,6 +31,8 @@ class ListenerSettings:
     strict: bool = False
     source: str = ""
     authSource: str = ""
+    udpAdvertise: str = ""
+    udpPorts: range = range(1)
 
     def isGuarded(self, host: str) -> bool:
         """Whether not everybody can use it when it is bound to the address `host`: no open proxy by accident."""

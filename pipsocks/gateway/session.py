@@ -69,8 +69,11 @@ class Conversation(Protocol):
 class Relays(Protocol):
     """What joins two streams."""
 
-    def join(self, near: Stream, far: Stream, done: Callable[[Ended], None]) -> str:
-        """Join them, and return the kind of relay; `done` is called once, when both directions are over."""
+    def kind(self, near: Stream, far: Stream) -> str:
+        """What the journal calls the relay that would join them."""
+
+    def join(self, near: Stream, far: Stream, done: Callable[[Ended], None]) -> object:
+        """Join them; `done` is called once, when both directions are over, which may be during the call."""
 
 
 class Journal(Protocol):
@@ -133,7 +136,8 @@ class Gateway:
             entry.close(Ended("internal"))
         else:
             conversation.accept(_ours(far) if chain.direct else far.bound)
-            entry.relay = self.relays.join(conversation.stream, far, entry.close)
+            entry.relay = self.relays.kind(conversation.stream, far)
+            self.relays.join(conversation.stream, far, entry.close)
 
     async def search(
         self,

@@ -48,12 +48,13 @@ class Relays:
         """
         tune(near.transport)
         tune(far.transport)
-        tunnel = Tunnel(self._limits, done)
-        if self.splice and canSplice(near.transport, far.transport):
-            tunnel.begin(near, far, self._plug)
-            return SPLICE
-        tunnel.begin(near, far, None)
-        return TRANSPORT
+        kind = self.kind(near, far)
+        Tunnel(self._limits, done).begin(near, far, self._plug if kind == SPLICE else None)
+        return kind
+
+    def kind(self, near: Stream, far: Stream) -> str:
+        """Which relay would join them."""
+        return SPLICE if self.splice and canSplice(near.transport, far.transport) else TRANSPORT
 
     def _plug(self, near: Leg, far: Leg) -> None:
         plug(near, far, self._pipes)

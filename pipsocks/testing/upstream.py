@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.interfaces import IHalfCloseableProtocol, ISSLTransport
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -53,8 +53,11 @@ class _Leg(Protocol):
         self.near.transport.write(data)
 
     def readConnectionLost(self) -> None:
-        """Pass the end on."""
+        """Pass the end on; TLS has no such end of one direction, so there it is the end of both."""
         self.ended = True
+        if ISSLTransport.providedBy(self.near.transport):
+            self.transport.loseConnection()
+            return
         self.near.transport.loseWriteConnection()
         self.near.closeWhenBothEnded()
 

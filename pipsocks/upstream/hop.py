@@ -224,9 +224,7 @@ class _Refused:
         return fail(self.refusal)
 
 
-def _permitted(
-    endpoint: IStreamClientEndpoint, destination: Destination, judge: Judge | None
-) -> IStreamClientEndpoint:
+def _permitted(endpoint: IStreamClientEndpoint, destination: Destination, judge: Judge | None) -> IStreamClientEndpoint:
     """`endpoint`, unless `judge` forbids a destination whose name the hop looks up."""
     refusal = None if judge is None else judge.afar(destination)
     return endpoint if refusal is None else _Refused(refusal)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from pipsocks.config.file import LIMIT, Document, read
+from pipsocks.config.file import LIMIT, LISTENER, Document, read
 from pipsocks.config.options import BY_KEY, TABLE
 from pipsocks.model import Problem, StartError
 
@@ -18,14 +18,24 @@ upstream = ["direct", { chain = "http://a:1", name = "office" }]
 auth = ""
 clients = []
 strict = false
+udp_advertise = ""
+udp_ports = ""
 
 [[listener]]
 socks = "127.0.0.1:1080"
 auth = ["htpasswd:a", "htpasswd:b"]
 clients = ["10.0.0.0/8"]
 strict = true
+udp_advertise = "192.0.2.7"
+udp_ports = "40000-40100"
 [[listener]]
 http = "127.0.0.1:3128"
+
+[[rule]]
+allow = ["a.example", "private"]
+port = [80, 443]
+[[rule]]
+deny = ["*"]
 
 [retry]
 total = 8
@@ -39,9 +49,9 @@ tunnel_idle = 3600
 drain = 30
 """
 
-LATER = ("no_proxy = []", "groups = {}", "route = []", "rule = []", "[groups.exits]\nstrategy = 'order'", "[[route]]")
+LATER = ("no_proxy = []", "groups = {}", "route = []", "[groups.exits]\nstrategy = 'order'", "[[route]]")
 LATER_RETRY = ("budget = 1.0", "replay = true", "resume = true")
-LATER_LISTENER = ('udp_advertise = ""', 'udp_ports = ""')
+LATER_LISTENER = ('tls = ""', "proxy_protocol = true")
 
 
 class FileCase(SynchronousTestCase):
@@ -71,11 +81,11 @@ class ReadTests(FileCase):
         """Every key that there is."""
         document = self.read(WHOLE)
         self.assertEqual(document.problems, [])
-        self.assertEqual(set(document.given), set(BY_KEY) - {"socks", "http", "config"})
+        self.assertEqual(set(document.given), set(BY_KEY) - {"socks", "http", "config", "allow", "deny"} | {"rules"})
         self.assertEqual([value.value for value in document.given["retry.handshake"].values], [0.5])
         assert document.listeners is not None
-        self.assertEqual([set(each) for each in document.listeners], [{"socks", "auth", "clients", "strict"}, {"http"}])
-        self.assertEqual(document.given["timeouts.drain"].where, f"{document.name}: line 26: timeouts.drain")
+        self.assertEqual([set(each) for each in document.listeners], [set(LISTENER) - {"http"}, {"http"}])
+        self.assertEqual(document.given["timeouts.drain"].where, f"{document.name}: line 36: timeouts.drain")
 
     def test_empty(self) -> None:
         """An empty file says nothing."""
@@ -104,7 +114,7 @@ class WrongTests(FileCase):
     def test_everyKeyHasAType(self) -> None:
         """A date is of no key's type."""
         for option in TABLE:
-            if option.key in ("config", "socks", "http"):
+            if option.key in ("config", "socks", "http") or option.among:
                 continue
             table, _, key = option.key.rpartition(".")
             problem = self.only((f"[{table}]\n" if table else "") + f"{key} = 2020-01-01\n")
@@ -145,6 +155,26 @@ class WrongTests(FileCase):
         self.assertEqual(self.only("retry = 5").hint, "write [retry], and its keys below")
         for text in ("listener = 5", "listener = ['a']", "[listener]\nsocks = '1'"):
             self.assertIn("[[listener]]", self.only(text).hint)
+
+    def test_rules(self) -> None:
+        """Each [[rule]] has one verdict on something."""
+        for text, path, word in (
+            ("[[rule]]\nport = [5]", "rule[0]", "one verdict"),
+            ("[[rule]]\nallow = ['a']\ndeny = ['b']", "rule[0]", "one verdict"),
+            ("[[rule]]\nallow = ['a']\n[[rule]]\ndney = ['b']\ndeny = ['b']", "rule[1].dney", "no such key"),
+            ("[[rule]]\ndeny = []", "rule[0].deny", "without patterns"),
+            ("[[rule]]\ndeny = 'a'", "rule[0].deny", "not a list"),
+            ("[[rule]]\ndeny = ['a', 5]", "rule[0].deny[1]", "not a host"),
+            ("[[rule]]\ndeny = ['a']\nport = 5", "rule[0].port", "not a list"),
+            ("[[rule]]\ndeny = ['a']\nport = [5, '6']", "rule[0].port[1]", "not a port"),
+            ("[[rule]]\ndeny = ['a']\nport = [true]", "rule[0].port[0]", "not a port"),
+            ("[rule]\ndeny = ['a']", "rule", "list of tables"),
+            ("[[rules]]\ndeny = ['a']", "rules", "no such key"),
+        ):
+            problem = self.only(text)
+            self.assertTrue(problem.where.endswith(f": {path}"), problem)
+            self.assertIn(word, problem.what)
+        self.assertEqual(self.only("[[rule]]\ndney = ['b']\nallow = ['b']").hint, "did you mean deny?")
 
     def test_oneProtocolEach(self) -> None:
         """A listener has a port of one protocol."""

@@ -200,9 +200,9 @@ class StrangersTests(LayersCase):
     def test_unknown(self) -> None:
         """They are refused, with the nearest known name."""
         problems = strangers(
-            {"PIPSOCKS_UPSTREEM": "x", "PIPSOCKS_RULES": "deny:*", "PATH": "/", "PIPSOCKS_VIA": "1"}, set()
+            {"PIPSOCKS_UPSTREEM": "x", "PIPSOCKS_GROUP": "a", "PIPSOCKS_RULES": "deny:*", "PATH": "/", "PIPSOCKS_VIA": "1"}, set()
         )
-        self.assertEqual([problem.where for problem in problems], ["PIPSOCKS_RULES", "PIPSOCKS_UPSTREEM"])
+        self.assertEqual([problem.where for problem in problems], ["PIPSOCKS_GROUP", "PIPSOCKS_UPSTREEM"])
         self.assertEqual(problems[1].hint, "did you mean PIPSOCKS_UPSTREAM?")
         self.assertTrue(problems[0].hint)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,6 +60,14 @@ EFFECTS: list[tuple[list[str], dict[str, str], str, Any]] = [
     (["--upstream=http://a:1", "--upstream=direct"], {"PIPSOCKS_UPSTREAM": "http://a:1 direct"},
      "upstream = ['http://a:1', 'direct']",
      lambda s: s.upstream == (ChainSettings((hop("http", "a", 1),)), ChainSettings())),
+    (["--deny=10.0.0.0/8", "--allow=*.A.example:443", "--deny=*"],
+     {"PIPSOCKS_RULES": "deny:10.0.0.0/8 allow:*.a.example:443 deny:*"},
+     "[[rule]]\ndeny = ['10.0.0.0/8']\n[[rule]]\nallow = ['*.a.example']\nport = [443]\n[[rule]]\ndeny = ['*']",
+     lambda s: list(map(str, s.rules)) == ["deny 10.0.0.0/8", "allow *.a.example port 443", "deny *"]),
+    (["--udp-advertise=192.0.2.7"], {"PIPSOCKS_UDP_ADVERTISE": "192.0.2.7"}, "udp_advertise = '192.0.2.7'",
+     lambda s: {each.udpAdvertise for each in s.listeners} == {"192.0.2.7"}),
+    (["--udp-ports=40000-40100"], {"PIPSOCKS_UDP_PORTS": "40000-40100"}, "udp_ports = '40000-40100'",
+     lambda s: {each.udpPorts for each in s.listeners} == {range(40000, 40101)}),
     (["--socks=1", "--http=off"], {"PIPSOCKS_SOCKS": "1", "PIPSOCKS_HTTP": "off"}, "[[listener]]\nsocks = '1'",
      lambda s: [e.endpoint for e in s.listeners] == ["tcp:1:interface=127.0.0.1"]),
     (["--socks=off", "--http=[::1]:2"], {"PIPSOCKS_SOCKS": "off", "PIPSOCKS_HTTP": "[::1]:2"},
@@ -76,8 +85,16 @@ EFFECTS: list[tuple[list[str], dict[str, str], str, Any]] = [
 
 def comparable(settings: Settings) -> object:
     """The settings without where they came from."""
-    listeners = [(e.protocol, e.endpoint, e.auth, e.clients, e.strict) for e in settings.listeners]
-    return listeners, settings.upstream, settings.retry, settings.timeouts, settings.journal, settings.via
+    listeners = [attrs.evolve(each, source="", authSource="") for each in settings.listeners]
+    return (
+        listeners,
+        settings.rules,
+        settings.upstream,
+        settings.retry,
+        settings.timeouts,
+        settings.journal,
+        settings.via,
+    )
 
 
 class SettingsTests(LoadCase):
@@ -128,6 +145,54 @@ class SettingsTests(LoadCase):
             return None
 
 
+class RuleTests(LoadCase):
+    """Who may go where."""
+
+    def rules(self, *words: str, **layers: Any) -> list[str]:
+        """The rules, as one reads them."""
+        return list(map(str, self.load(*words, **layers).rules))
+
+    def test_whole(self) -> None:
+        """What is said above replaces the file's list whole."""
+        file = "[[rule]]\ndeny = ['a.example', 'b.example']\nport = [1, 2]\n"
+        self.assertEqual(self.rules(file=file), ["deny a.example port 1,2", "deny b.example port 1,2"])
+        self.assertEqual(self.rules(file=file, environ={"PIPSOCKS_RULES": "deny:*"}), ["deny *"])
+        self.assertEqual(self.rules("--allow", "*", file=file, environ={"PIPSOCKS_RULES": "deny:*"}), ["allow *"])
+
+    def test_patterns(self) -> None:
+        """Each kind, in one spelling."""
+        for said, read in (
+            ("*", "*"), ("A.Example.", "a.example"), (".x.", ".x"), ("*.foo_bar.x", "*.foo_bar.x"), ("host", "host"),
+            ("10.0.0.0/8", "10.0.0.0/8"), ("192.0.2.7", "192.0.2.7/32"), ("::1", "::1/128"), ("[::1]", "::1/128"),
+            ("FD00:0::/8", "fd00::/8"), ("link-local", "link-local"), ("private.", "private"),
+            ("[fd00::/8]:22", "fd00::/8 port 22"), ("10.0.0.0/8:22", "10.0.0.0/8 port 22"), ("*:25", "* port 25"),
+            ("xn--bcher-kva.example:443", "xn--bcher-kva.example port 443"),
+        ):  # fmt: skip
+            self.assertEqual(self.rules("--deny", said), [f"deny {read}"], said)
+
+    def test_wrong(self) -> None:
+        """What might be meant otherwise is refused, with what to write."""
+        for said in (
+            "", "a b", "127.1", "0x7f.1", "1.2.3", "300.1.1.1", "10.0.0.1/8", "fd00::1/8", "b\u00fccher.example", "a..b",
+            "**.x", "x.*", "a.example:0", "a.example:65536", "a.example:http", "[::1", "://x", "-.1", ".", "*.",
+            "a" * 64 + ".x", "::ffff:300.0.0.1", "1.2.3.4.5", "a.5",
+        ):  # fmt: skip
+            (problem,) = self.problems("--allow", said)
+            self.assertEqual(problem.where, "--allow", said)
+        for said in ("privat", "linklocal", "link_local", "Loopbak"):
+            self.assertIn("did you mean", self.problems("--deny", said)[0].hint, said)
+        (problem,) = self.problems(environ={"PIPSOCKS_RULES": "10.0.0.0/8"})
+        self.assertEqual((problem.where, "deny:10.0.0.0/8" in problem.hint), ("PIPSOCKS_RULES", True))
+
+    def test_wrongUDP(self) -> None:
+        """An address is one, and a range has its ends in order."""
+        for said in ("a.example", "1", "127.1", "192.0.2.7:5", "::1%lo", "300.0.0.1"):
+            self.assertEqual(self.problems("--udp-advertise", said)[0].where, "--udp-advertise", said)
+        for said in ("5", "5-", "0-5", "9-5", "1-65536", "a-b", "1-2-3"):
+            self.assertEqual(self.problems("--udp-ports", said)[0].where, "--udp-ports", said)
+        self.assertEqual(self.problems(file="udp_ports = 5")[0].what, "5 is not a range of ports")
+
+
 class ChainTests(LoadCase):
     """Chains, their names and their secrets."""
 
@@ -155,7 +220,7 @@ class ChainTests(LoadCase):
 
     def test_strangeVariables(self) -> None:
         """A variable that looks like ours is refused."""
-        self.assertEqual([p.where for p in self.problems(environ={"PIPSOCKS_DENY": "*"})], ["PIPSOCKS_DENY"])
+        self.assertEqual([p.where for p in self.problems(environ={"PIPSOCKS_GROUP": "*"})], ["PIPSOCKS_GROUP"])
 
     def test_twinsElsewhere(self) -> None:
         """Who judges a file alone has secrets looked up, and twins ignored."""

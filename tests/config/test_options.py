@@ -11,8 +11,8 @@ from pipsocks.model import Problem, StartError
 from pipsocks.observe.settings import JournalSettings
 
 LATER = (
-    "allow", "deny", "no-proxy", "group", "route", "rule", "udp-ports", "udp-advertise", "budget", "replay", "resume",
-    "hedge", "probe", "admin", "metrics", "tls", "quota",
+    "no-proxy", "group", "route", "rule", "rules", "budget", "replay", "resume", "hedge", "probe", "admin", "metrics",
+    "tls", "quota",
 )  # fmt: skip
 
 
@@ -74,6 +74,11 @@ class ParseTests(SynchronousTestCase):
             {"socks": ("1", "2"), "via": ("true", "false"), "auth": ("",), "journal": ("-",), "http": ("--x",)},
         )
         self.assertEqual((arguments.rest, arguments.help, arguments.version), ((), False, False))
+
+    def test_rules(self) -> None:
+        """What --allow and --deny say is one list, in the order in which it is said."""
+        arguments = parse(["--deny", "10.0.0.0/8", "--allow=*.a.example:443", "--deny", "*"])
+        self.assertEqual(arguments.values, {"rules": ("deny:10.0.0.0/8", "allow:*.a.example:443", "deny:*")})
 
     def test_rest(self) -> None:
         """Other words are taken where they are expected; behind -- all are."""

@@ -41,6 +41,18 @@ class ShowTests(LoadCase):
             self.assertTrue(sources[key].endswith(place), (key, sources[key]))
         self.assertIn("total = 2.5 ", text)
 
+    def test_rules(self) -> None:
+        """Rules and the keys of datagrams stand as in a file, which says the same."""
+        text = show(self.loaded(
+            "--deny", "10.0.0.0/8", "--allow", "a.example:443", "--udp-ports", "5-6", "--udp-advertise", "::1",
+        ))  # fmt: skip
+        tree = tomllib.loads(text)
+        self.assertEqual(tree["rule"], [{"deny": ["10.0.0.0/8"]}, {"allow": ["a.example"], "port": [443]}])
+        self.assertEqual({(e["udp_ports"], e["udp_advertise"]) for e in tree["listener"]}, {("5-6", "::1")})
+        self.assertIn("--allow", self.lines(text)[next(key for key in self.lines(text) if key.startswith("allow"))])
+        again = self.load(file=text)
+        self.assertEqual(list(map(str, again.rules)), ["deny 10.0.0.0/8", "allow a.example port 443"])
+
     def test_secrets(self) -> None:
         """Logins of chains and arguments of checkers are masked."""
         text = show(self.loaded(

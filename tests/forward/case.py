@@ -16,6 +16,7 @@ from pipsocks.model import Destination, Login
 from pipsocks.observe.journal import Journal, jsonLine
 from pipsocks.policy.rules import Guard
 from pipsocks.refusal import Refusal
+from pipsocks.relay import Relays
 from tests.front.proxy import ProxyTestCase, tick
 from tests.loopback import Talk, TalkFactory, connect, listen
 
@@ -88,7 +89,7 @@ class ForwardTestCase(ProxyTestCase):
         gateway = Gateway(
             clock=self.clock,  # type: ignore[arg-type]
             chains=tuple(self.ways),
-            relays=None,  # type: ignore[arg-type]
+            relays=Relays(reactor),
             journal=Journal(self.lines.append, jsonLine, self.clock.seconds, lambda: 0.0),
             guard=Guard(self.rules, lambda host, port: port == 9),
             via=self.via,

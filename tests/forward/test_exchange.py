@@ -37,7 +37,7 @@ class RequestTests(ForwardTestCase):
         self.assertEqual(
             head,
             b"GET /simple/?a=b HTTP/1.1\r\nHost: index.example:80\r\nUser-Agent: pip/26\r\nHTTP2-Settings: x\r\n"
-            b"X-Kept: 1\r\nVia: 1.1 pipsocks\r\n\r\n",
+            b"X-Kept: 1\r\nVia: 1.1 pipsocks\r\nTE: trailers\r\nConnection: TE\r\n\r\n",
         )
         self.assertEqual([str(each) for each in self.way.asked], ["index.example:80"])
 
@@ -666,7 +666,7 @@ class OwnErrorTests(ForwardTestCase):
     async def test_before(self) -> None:
         """Before an answer they are a 500."""
 
-        def broken(destination: object) -> None:
+        def broken(destination: object, judge: object) -> None:
             raise ZeroDivisionError
 
         self.way.connect = broken

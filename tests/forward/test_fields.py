@@ -12,19 +12,19 @@ from pipsocks.wire.target import parseAbsolute
 TARGET = parseAbsolute(b"http://a.example:81/")
 
 
-def request(*lines: bytes, version: bytes = b"1.1") -> RequestHead:
+def request(*lines: bytes, version: bytes = b"1.1", method: bytes = b"POST") -> RequestHead:
     """A request's head with these fields."""
     gate = RequestGate()
-    gate.receive(b"\r\n".join([b"POST http://a.example:81/ HTTP/" + version, b"Host: other", *lines, b"", b""]))
+    gate.receive(b"\r\n".join([method + b" http://a.example:81/ HTTP/" + version, b"Host: other", *lines, b"", b""]))
     head = gate.next()
     assert isinstance(head, RequestHead)
     return head
 
 
-def response(*lines: bytes) -> ResponseHead:
+def response(*lines: bytes, line: bytes = b"HTTP/1.1 200 OK") -> ResponseHead:
     """A response's head with these fields."""
     gate = ResponseGate(b"GET")
-    gate.receive(b"\r\n".join([b"HTTP/1.1 200 OK", *lines, b"", b""]))
+    gate.receive(b"\r\n".join([line, *lines, b"", b""]))
     head = gate.next()
     assert isinstance(head, ResponseHead)
     return head
@@ -37,7 +37,7 @@ class RequestFieldsTests(SynchronousTestCase):
         """What belongs to the client's connection stays there, in whatever case, named by Connection or not."""
         head = request(
             b"CONNECTION: a , B", b"connection: c,", b"A: 1", b"b: 2", b"C: 3", b"D: 4", b"Keep-Alive: x",
-            b"proxy-connection: x", b"Proxy-Authorization: x", b"Proxy-Authenticate: x", b"TE: trailers", b"Upgrade: x",
+            b"proxy-connection: x", b"Proxy-Authorization: x", b"Proxy-Authenticate: x", b"TE: gzip", b"Upgrade: x",
             b"Trailer: X-Sum", b"Authorization: kept",
         )  # fmt: skip
         self.assertEqual(
@@ -68,6 +68,33 @@ class RequestFieldsTests(SynchronousTestCase):
         self.assertEqual(basic(login), b"Basic bWU6cMOkOsOf")
 
 
+    def test_trailers(self) -> None:
+        """Trailers are welcome at the next hop where they are at this one, and only they: no coding of content."""
+        for value in (b"trailers", b"gzip;q=0.5, Trailers", b"deflate,trailers;q=0.1"):
+            fields = requestFields(request(b"TE: " + value, b"Connection: TE"), TARGET, via=False)
+            self.assertEqual(fields[1:], [(b"TE", b"trailers"), (b"Connection", b"TE")])
+        for head in (request(b"TE: trailers", version=b"1.0"), request(b"TE: x-trailers")):
+            self.assertNotIn((b"TE", b"trailers"), requestFields(head, TARGET, via=False))
+
+    def test_webSocket(self) -> None:
+        """The wish for a WebSocket goes on, alone, where it was meant for us and may be granted."""
+        good = (b"Upgrade: h2c, WebSocket", b"Connection: keep-alive, UPGRADE", b"Sec-WebSocket-Key: x")
+        fields = requestFields(request(*good, method=b"GET"), TARGET, via=False)
+        self.assertEqual(
+            fields[1:], [(b"Sec-WebSocket-Key", b"x"), (b"Upgrade", b"websocket"), (b"Connection", b"Upgrade")]
+        )
+        for head in (
+            request(*good),
+            request(*good, method=b"GET", version=b"1.0"),
+            request(*good, b"Content-Length: 1", method=b"GET"),
+            request(*good, b"Connection: close", method=b"GET"),
+            request(good[0], method=b"GET"),
+            request(b"Upgrade: h2c", good[1], method=b"GET"),
+            request(b"Upgrade: websockets", good[1], method=b"GET"),
+        ):
+            self.assertNotIn(b"Upgrade", dict(requestFields(head, TARGET, via=False)))
+
+
 class ResponseFieldsTests(SynchronousTestCase):
     """Towards a client."""
 
@@ -80,3 +107,14 @@ class ResponseFieldsTests(SynchronousTestCase):
         self.assertEqual(responseFields(head, via=False), ((b"X-B", b"2"),))
         head = response(b"content-length: 5")
         self.assertEqual(responseFields(head, via=True), ((b"Content-Length", b"5"), (b"Via", b"1.1 pipsocks")))
+
+    def test_switch(self) -> None:
+        """A 101 says for the client's hop what it said for the origin's."""
+        head = response(
+            b"connection: Upgrade, x-a", b"upgrade: WebSocket", b"X-A: 1", b"Sec-WebSocket-Accept: y",
+            line=b"HTTP/1.1 101 Switching Protocols",
+        )  # fmt: skip
+        self.assertEqual(
+            responseFields(head, via=False),
+            ((b"Sec-WebSocket-Accept", b"y"), (b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")),
+        )

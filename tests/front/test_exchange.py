@@ -12,6 +12,10 @@ from pipsocks.refusal import Refusal
 from pipsocks.wire.gate import RequestGate, RequestHead
 
 
+def unused() -> Any:
+    """What these tests have no use for."""
+
+
 class Sink:
     """Notes what it is given."""
 
@@ -42,13 +46,13 @@ class ExchangeTests(SynchronousTestCase):
         def regulate() -> None:
             self.regulated += 1
 
-        return Exchange(transport, gate, head, regulate), gate, transport  # type: ignore[arg-type]
+        return Exchange(transport, gate, head, regulate, unused), gate, transport  # type: ignore[arg-type]
 
     def test_disagreement(self) -> None:
         """A head that h11 takes for something else, or not at all, is refused: two readers, one meaning."""
         for method, target in ((b"GET", b"/a b"), (b"GE T", b"/")):
             head = RequestHead(method, target, b"1.1", ((b"Host", b"x"),))
-            refusal = self.assertRaises(Refusal, Exchange, StringTransport(), RequestGate(), head, lambda: None)
+            refusal = self.assertRaises(Refusal, Exchange, StringTransport(), RequestGate(), head, unused, unused)
             self.assertEqual(refusal.token, "bad_request")
 
     def test_contentWaitsForATaker(self) -> None:

@@ -1,0 +1,1 @@
+"""What proxies do with what clients and origins send, asked from outside: ``python -m conformance``."""

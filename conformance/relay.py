@@ -1,0 +1,350 @@
+"""Behaviours of an open tunnel, the same for every protocol that makes one, and of one that is still to come."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from typing import Final
+
+from conformance.behaviour import HASTY, PATIENCE, Address, Unlike, asks, expect
+from conformance.talk import FILL_LIMIT, Origin, Talk, blackHole, dial, megabytes, refusing, sendBeside
+from conformance.tunnels import (
+    GREETING,
+    answer,
+    grantedAndWorks,
+    greet,
+    opened,
+    refusedOrClosed,
+    requestBytes,
+    works,
+)
+
+TUNNELS: Final = ("socks5", "socks4", "connect")
+BOTH: Final = ("socks5", "connect")
+SMALL: Final = 1 << 16
+REAPED: Final = 11.0
+MIB: Final = 1 << 20
+
+_TCP: Final = "RFC 9293, 3.6; ours"
+
+
+@asks("ipv4", "RFC 1928, 4; SOCKS4 memo; RFC 9110, 9.3.6", *TUNNELS)
+def ipv4(at: Address) -> str:
+    """You reach an IPv4 address through a tunnel."""
+    with Origin() as origin, greet(at) as near:
+        near.send(requestBytes(at.protocol, origin.host, origin.port))
+        return grantedAndWorks(at, near, origin)
+
+
+@asks("ipv6", "RFC 1928, 5; RFC 9112, 3.2.3", *BOTH)
+def ipv6(at: Address) -> str:
+    """You reach an IPv6 address through a tunnel."""
+    with Origin("::1") as origin, greet(at) as near:
+        near.send(requestBytes(at.protocol, origin.host, origin.port))
+        return grantedAndWorks(at, near, origin)
+
+
+@asks("name", "RFC 1928, 5; SOCKS4a memo; RFC 9110, 9.3.6", *TUNNELS)
+def name(at: Address) -> str:
+    """You reach a host by its name, which the proxy looks up."""
+    with Origin() as origin, greet(at) as near:
+        near.send(requestBytes(at.protocol, "localhost", origin.port))
+        return grantedAndWorks(at, near, origin)
+
+
+@asks("name-upper", "RFC 4343, 3", *TUNNELS)
+def nameUpper(at: Address) -> str:
+    """A name in capitals is the same name."""
+    with Origin() as origin, greet(at) as near:
+        near.send(requestBytes(at.protocol, "LocalHost", origin.port))
+        return grantedAndWorks(at, near, origin)
+
+
+@asks("drip", "RFC 9293, 3.9.1 (TCP keeps no message boundaries)", *TUNNELS)
+def byteByByte(at: Address) -> str:
+    """A handshake that arrives octet by octet works."""
+    with Origin() as origin, dial(at.host, at.port) as near:
+        if at.protocol == "socks5":
+            near.drip(GREETING)
+            expect(near.read(2), b"\x05\x00", "chose the method")
+        near.drip(requestBytes(at.protocol, "localhost" if at.protocol != "connect" else origin.host, origin.port))
+        return grantedAndWorks(at, near, origin)
+
+
+@asks("early", "RFC 9110, 9.3.6; ours for SOCKS", *TUNNELS)
+def early(at: Address) -> str:
+    """What a client sends in one segment with its request reaches the destination first, and whole."""
+    with Origin() as origin, greet(at) as near:
+        near.send(requestBytes(at.protocol, origin.host, origin.port) + b"early ")
+        granted, said = answer(at.protocol, near)
+        if not granted:
+            raise Unlike(said)
+        near.send(b"late")
+        expect(origin.accept().read(10), b"early late", "the origin got")
+        return "it came first"
+
+
+@asks("early-bulk", "RFC 9293, 3.9.1; ours", *BOTH)
+def earlyBulk(at: Address) -> str:
+    """256 KiB sent before the answer is read arrive whole and in order."""
+    data = megabytes(1)[: 1 << 18]
+    with Origin() as origin, greet(at) as near:
+        sendBeside(near, requestBytes(at.protocol, origin.host, origin.port) + data)
+        granted, said = answer(at.protocol, near)
+        if not granted:
+            raise Unlike(said)
+        if origin.accept().read(len(data)) != data:
+            raise Unlike("other octets arrived")
+        return "they arrived whole"
+
+
+@asks("dial-first", "RFC 1928, 6; SOCKS4 memo; RFC 9110, 9.3.6", *TUNNELS)
+def successAfterTheDial(at: Address) -> str:
+    """Success is told only once the destination has been reached."""
+    with blackHole() as port, greet(at) as near:
+        near.send(requestBytes(at.protocol, "127.0.0.1", port))
+        said = near.within(1.5)
+        if said is None:
+            return "silent while the connect was pending"
+        near.unread(said)
+        return refusedOrClosed(at, near)
+
+
+@asks("pending-bounded", "ours (memory)", *BOTH)
+def pendingBounded(at: Address) -> str:
+    """While the destination does not answer, what a client sends is not taken without bound."""
+    with blackHole() as port, greet(at) as near:
+        near.send(requestBytes(at.protocol, "127.0.0.1", port))
+        return _isBounded(near)
+
+
+def _isBounded(talk: Talk) -> str:
+    try:
+        taken = talk.fill()
+    except ConnectionError:
+        return "ended the connection"
+    if taken >= FILL_LIMIT:
+        raise Unlike(f"took {taken // MIB} MiB and wanted more")
+    return f"took under {taken // MIB + 1} MiB"
+
+
+@asks("refusal-survives", "RFC 9112, 9.6; ours for SOCKS", *TUNNELS)
+def refusalSurvives(at: Address) -> str:
+    """A refusal reaches a client that has already sent more than the proxy read."""
+    with refusing() as port, greet(at) as near:
+        with contextlib.suppress(ConnectionError):
+            near.send(requestBytes(at.protocol, "127.0.0.1", port) + bytes(200_000))
+        time.sleep(0.3)  # for the reset, if one comes, to overtake the answer
+        granted, said = answer(at.protocol, near)
+        if granted:
+            raise Unlike(f"{said}, success, for a port that refuses")
+        return said
+
+
+@asks("client-ends-first", _TCP, *TUNNELS)
+def clientEndsFirst(at: Address) -> str:
+    """When the client has sent all and says so, it still gets the whole answer."""
+    data = megabytes(1)
+    with Origin() as origin, opened(at, origin) as (near, far):
+        near.send(b"the question")
+        near.end()
+        expect(far.rest(), b"the question", "the origin got")
+        time.sleep(0.3)  # a proxy that ends both directions at once has done so by now
+        sendBeside(far, data, close=True)
+        if near.rest() != data:
+            raise Unlike("the answer was cut short")
+        return "the whole answer came"
+
+
+@asks("origin-ends-first", _TCP, *TUNNELS)
+def originEndsFirst(at: Address) -> str:
+    """When the destination has sent all and says so, it still gets the rest of what the client sends."""
+    data = megabytes(1)
+    with Origin() as origin, opened(at, origin) as (near, far):
+        far.send(b"done")
+        far.end()
+        expect(near.rest(), b"done", "the client got")
+        time.sleep(0.3)  # a proxy that ends both directions at once has done so by now
+        sendBeside(near, data, close=True)
+        try:
+            arrived = far.rest()
+        except ConnectionError:
+            raise Unlike("the rest of the upload was cut off") from None
+        if arrived != data:
+            raise Unlike(f"{len(arrived)} of {len(data)} octets arrived")
+        return "all of it came"
+
+
+@asks("tail-down", "RFC 9110, 9.3.6; ours for SOCKS", *BOTH)
+def tailDown(at: Address) -> str:
+    """A destination that sends 4 MiB and closes at once is heard to the end by a slow client."""
+    data = megabytes(4)
+    with Origin() as origin, opened(at, origin, receive=SMALL) as (near, far):
+        sendBeside(far, data, close=True)
+        time.sleep(0.4)  # the proxy sees the end long before the client has read
+        arrived = near.rest()
+        if arrived != data:
+            raise Unlike(f"{len(arrived)} of {len(data)} octets arrived")
+        return "all of it came"
+
+
+@asks("tail-up", "RFC 9110, 9.3.6; ours for SOCKS", *BOTH)
+def tailUp(at: Address) -> str:
+    """A client that sends 4 MiB and closes at once is heard to the end by a slow destination."""
+    data = megabytes(4)
+    with Origin() as origin:
+        origin.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
+        with opened(at, origin) as (near, far):
+            sendBeside(near, data, close=True)
+            time.sleep(0.4)  # the proxy sees the end long before the origin has read
+            arrived = far.rest()
+            if arrived != data:
+                raise Unlike(f"{len(arrived)} of {len(data)} octets arrived")
+            return "all of it came"
+
+
+@asks("origin-resets", "ours", *BOTH)
+def originResets(at: Address) -> str:
+    """A connection that the destination resets is reset for the client too, not ended cleanly."""
+    with Origin() as origin, opened(at, origin) as (near, far):
+        works2(near, far)
+        far.reset()
+        return _isReset(near)
+
+
+@asks("client-resets", "ours", *BOTH)
+def clientResets(at: Address) -> str:
+    """A connection that the client resets is reset for the destination too, not ended cleanly."""
+    with Origin() as origin, opened(at, origin) as (near, far):
+        works2(near, far)
+        near.reset()
+        return _isReset(far)
+
+
+def works2(near: Talk, far: Talk) -> None:
+    """Both directions of a tunnel whose ends are known."""
+    near.send(b"there")
+    expect(far.read(5), b"there", "the origin got")
+    far.send(b"back")
+    expect(near.read(4), b"back", "the client got")
+
+
+def _isReset(talk: Talk) -> str:
+    try:
+        left = talk.rest()
+    except ConnectionResetError:
+        return "reset"
+    raise Unlike(f"ended cleanly behind {len(left)} octets")
+
+
+@asks("slow-client", "ours (memory)", *BOTH)
+def slowClient(at: Address) -> str:
+    """A client that does not read stops the destination, and the proxy does not collect without bound."""
+    with Origin() as origin, opened(at, origin, receive=SMALL) as (_, far):
+        far.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
+        return _isBounded(far)
+
+
+@asks("slow-origin", "ours (memory)", *BOTH)
+def slowOrigin(at: Address) -> str:
+    """A destination that does not read stops the client, and the proxy does not collect without bound."""
+    with Origin() as origin:
+        origin.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
+        with opened(at, origin) as (near, _):
+            near.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
+            return _isBounded(near)
+
+
+@asks("both-ways", "ours", *BOTH)
+def bothWaysAtOnce(at: Address) -> str:
+    """4 MiB each way at the same time arrive whole in both directions."""
+    data = megabytes(4)
+    with Origin() as origin, opened(at, origin) as (near, far):
+        sendBeside(near, data)
+        sendBeside(far, data[::-1])
+        if near.read(len(data)) != data[::-1] or far.read(len(data)) != data:
+            raise Unlike("other octets arrived")
+        return "all of it came"
+
+
+@asks("urgent", "RFC 6093, 6 (in-line); ours", *BOTH)
+def urgent(at: Address) -> str:
+    """An octet that is sent as urgent data is not lost, and the tunnel goes on."""
+    with Origin() as origin, opened(at, origin) as (near, far):
+        far.socket.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+        near.send(b"before ")
+        near.socket.send(b"!", socket.MSG_OOB)
+        near.send(b" behind")
+        expect(far.read(15), b"before ! behind", "the origin got")
+        return "it came in its place"
+
+
+@asks("handshake-dripped", "ours", *TUNNELS, variant=HASTY)
+def handshakeIsReaped(at: Address) -> str:
+    """A handshake that drips on is ended in time (3 s where that can be set, else within 11 s)."""
+    lead = {"socks5": b"\x05\xff", "socks4": b"\x04\x01\x00\x50\x7f\x00\x00\x01", "connect": b"CONNECT x:1 HTTP/1.1\r\nA: "}
+    with dial(at.host, at.port) as near:
+        near.send(lead[at.protocol])
+        began = time.monotonic()
+        while (age := time.monotonic() - began) < REAPED:
+            try:
+                near.send(b"a")
+                if near.isOver(0.5):
+                    return "ended"
+            except ConnectionError:
+                return "ended"
+        raise Unlike(f"still open after {age:.0f} s")
+
+
+@asks("handshake-silent", "ours", *BOTH, variant=HASTY)
+def silenceIsReaped(at: Address) -> str:
+    """A client that connects and says nothing is let go (after 3 s where that can be set, else within 11 s)."""
+    with dial(at.host, at.port) as near:
+        if near.isOver(REAPED):
+            return "ended"
+        raise Unlike(f"still open after {REAPED:.0f} s")
+
+
+@asks("tls", "clients with an https:// proxy URL; ours", "socks5", "connect")
+def tlsHello(at: Address) -> str:
+    """A client that speaks TLS to the plain port is told, or let go, within a second."""
+    hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(506)
+    return _isNotLeftHanging(at, hello)
+
+
+@asks("other-protocol", "clients with the wrong scheme (aiohttp, socks:// in npm); ours", "socks5", "connect")
+def otherProtocol(at: Address) -> str:
+    """A client that speaks the other protocol (HTTP to SOCKS, SOCKS to HTTP) is served, told or let go at once."""
+    said = b"GET http://127.0.0.1:9/ HTTP/1.1\r\nHost: 127.0.0.1:9\r\n\r\n" if at.protocol == "socks5" else GREETING
+    return _isNotLeftHanging(at, said)
+
+
+def _isNotLeftHanging(at: Address, said: bytes) -> str:
+    with dial(at.host, at.port) as near:
+        near.send(said)
+        try:
+            answered = near.within(PATIENCE / 4)
+        except ConnectionError:
+            return "reset"
+        if answered is None:
+            raise Unlike(f"left hanging for {PATIENCE / 4:g} s")
+        return "answered" if answered else "closed"
+
+
+@asks("afterwards", "ours", *TUNNELS)
+def afterwards(at: Address) -> str:
+    """Twenty clients that break off in the middle of a handshake do not disturb the next one."""
+    for count in range(20):
+        whole = requestBytes(at.protocol, "127.0.0.1", 9)
+        with dial(at.host, at.port) as near:
+            near.send((GREETING if at.protocol == "socks5" else b"") + whole[: count % len(whole)])
+            if count % 2:
+                near.reset()
+    with Origin() as origin, greet(at) as near:
+        near.send(requestBytes(at.protocol, origin.host, origin.port))
+        granted, said = answer(at.protocol, near)
+        if not granted:
+            raise Unlike(said)
+        works(near, origin)
+        return "the next one is served"
