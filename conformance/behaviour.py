@@ -19,7 +19,8 @@ HASTY: Final = "hasty"
 """The proxy gives a handshake `HASTE` seconds, where that can be set."""
 
 HASTE: Final = 3
-USER: Final, PASSWORD: Final = "parrot", "polly.wants-1t"
+USER: Final = "parrot"
+PASSWORD: Final = "polly.wants-1t"
 
 PROTOCOLS: Final = {
     "socks5": "SOCKS5",
@@ -28,7 +29,9 @@ PROTOCOLS: Final = {
     "forward": "HTTP forwarding",
 }
 
-PASS: Final, FAIL: Final, NOT_APPLICABLE: Final = "pass", "fail", "n.a."
+PASS: Final = "pass"
+FAIL: Final = "fail"
+NOT_APPLICABLE: Final = "n.a."
 
 
 @attrs.frozen

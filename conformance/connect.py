@@ -111,7 +111,7 @@ def unframed(at: Address) -> str:
         return "neither"
 
 
-@asks("refused", "RFC 9110, 15.6; RFC 9209, 2.3.9", "connect")
+@asks("refused", "RFC 9110, 15.6; RFC 9209, 2.3.7", "connect")
 def refused(at: Address) -> str:
     """A port that refuses is a bad gateway (502), or an unavailable one (503, 504)."""
     with refusing() as port, dial(at.host, at.port) as near:
@@ -133,7 +133,7 @@ def noSuchName(at: Address) -> str:
         return f"answered {status}"
 
 
-@asks("proxy-status", "RFC 9209, 2.3.9 (a field that nobody has to send); ours", "connect")
+@asks("proxy-status", "RFC 9209, 2.3.7 (a field that nobody has to send); ours", "connect")
 def proxyStatus(at: Address) -> str:
     """A refusal says in Proxy-Status what went wrong."""
     with refusing() as port, dial(at.host, at.port) as near:

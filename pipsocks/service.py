@@ -156,7 +156,7 @@ class ProxyService(Service):
         self._bound.append(bound)
         if self._clients.descriptors is not None:
             self._clients.descriptors.watch(port)
-        host = port.getHost()
+        host: Any = port.getHost()
         if not hasattr(host, "host"):
             return
         own.add(host.host, host.port)
@@ -255,7 +255,7 @@ def _listen(reactor: Any, settings: ListenerSettings, factory: ListenerFactory) 
     return port
 
 
-def listenProblem(settings: ListenerSettings, error: BaseException) -> Problem:
+def listenProblem(settings: ListenerSettings, error: BaseException | None) -> Problem:
     """What to say of a port that cannot be had."""
     cause = error.socketError if isinstance(error, CannotListenError) else error
     text = getattr(cause, "strerror", None) or str(cause)

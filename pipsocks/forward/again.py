@@ -105,6 +105,12 @@ class Asking:
         destination = self._destination
         if (refusal := self._judge.before(destination)) is not None:
             raise refusal
+        if self._exchange.head.method == b"TRACE" and any(
+            each.endsInHTTP and each.login for each in self._gateway.chains
+        ):
+            raise Refusal(
+                "PS-RQ08", detail="TRACE through an upstream with a login"
+            )  # the answer could show that login
         # A connection that waits was judged for its destination; but one to an HTTP hop leads anywhere.
         afar = self._judge.afar(destination)
         chains = [chain for chain in self._gateway.chains if afar is None or not chain.endsInHTTP]

@@ -116,4 +116,6 @@ def _switch(answer: Answer, gateway: Gateway, entry: Entry, exchange: Exchange, 
     def done(ended: Ended) -> None:
         entry.close(Ended(ended.token, up + ended.up, down + ended.down))
 
-    entry.relay = gateway.relays.join(exchange.handOver(), answer.way.origin, done)
+    near, far = exchange.handOver(), answer.way.origin
+    entry.relay = gateway.relays.kind(near, far)
+    gateway.relays.join(near, far, done)

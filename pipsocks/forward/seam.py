@@ -39,8 +39,8 @@ class Exchange(Protocol):
     One request and its answer, on the client's connection.
 
     The answer is any number of `inform`, then either `answer`, `write` as often as there is content, and `finish`,
-    or `refuse` alone; or an `inform` of 101 and `handOver`; or at any time `cut`. It is itself the producer of the request's content: `pauseProducing` stops
-    the reading of the client.
+    or `refuse` alone; or an `inform` of 101 and `handOver`; or at any time `cut`. It is itself the producer of the
+    request's content: `pauseProducing` stops the reading of the client.
 
     @ivar head: the request's head.
     @ivar sent: the bytes of the answer so far.

@@ -10,6 +10,8 @@ _CHALLENGE: Final = 'Proxy-Authenticate: Basic realm="pipsocks", charset="UTF-8"
 _RETRY_AFTER: Final = {429: 1, 503: 2}
 """Seconds. A destination is remembered as failing for 2 (behaviour, section 5), so an earlier try is no real one."""
 _DETAILS_LIMIT: Final = 160
+ALLOW: Final = b"CONNECT, DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, TRACE"
+"""What methods there are: all are carried out by forwarding, so these are the known ones (RFC 9110, section 10.2.1)."""
 
 
 def answerBytes(refusal: Refusal, keepAlive: bool = False, bodyless: bool = False) -> bytes:
@@ -32,6 +34,8 @@ def answerBytes(refusal: Refusal, keepAlive: bool = False, bodyless: bool = Fals
     ]
     if status == 407:
         fields.append(_CHALLENGE)
+    if status == 405:
+        fields.append(f"Allow: {ALLOW.decode()}")
     if status in _RETRY_AFTER:
         fields.append(f"Retry-After: {_RETRY_AFTER[status]}")
     if not keepAlive:

@@ -9,8 +9,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pipsocks.front.answer import answerBytes
+from pipsocks.front.answer import ALLOW, answerBytes
 from pipsocks.front.basic import basicCredentials
+from pipsocks.front.ending import passedOn
 from pipsocks.front.exchange import Exchange, gateRefusal
 from pipsocks.front.seam import Client, Origins
 from pipsocks.front.target import absoluteTarget, connectTarget
@@ -18,6 +19,7 @@ from pipsocks.gateway.stream import HELD_LIMIT, Stream
 from pipsocks.model import Destination, Ended, Entry, Request
 from pipsocks.refusal import Refusal
 from pipsocks.wire.gate import Body, End, GateError, RequestGate, RequestHead
+from pipsocks.wire.target import AbsoluteTarget
 
 IDLE_SECONDS: Final = 60.0
 """How long a client may say nothing between two requests."""
@@ -192,15 +194,16 @@ class HTTPSpeaker:
 
     async def _forward(self, head: RequestHead) -> bool:
         """Have a request forwarded. Whether another one may follow."""
-        self._exchange = exchange = Exchange(
-            self._client.transport, self._gate, head, self._regulate, self._handOver
-        )
+        self._exchange = exchange = Exchange(self._client.transport, self._gate, head, self._regulate, self._handOver)
         if self._congested:
             exchange.hold()
         entry = self._open("http")
         try:
-            target = absoluteTarget(head)
-            entry.destination = Destination(target.host, target.port)
+            passed = passedOn(head)
+            if passed is not None:
+                exchange.head = passed
+                target = absoluteTarget(passed)
+                entry.destination = Destination(target.host, target.port)
             entry.user = await self._login(head)
         except Refusal as refusal:
             entry.close(Ended(refusal.token))
@@ -209,11 +212,14 @@ class HTTPSpeaker:
             entry.close(Ended("client_left"))
             raise
         else:
-            if self._origins is None:
-                self._origins = self._client.forward.origins(self._client.judge)
-            await self._origins.forward(self._client.gateway, target, entry, exchange)
-            if self._left:  # a tunnel now
-                return False
+            if passed is None:
+                exchange.answer(200, b"OK", ((b"Allow", ALLOW), (b"Content-Length", b"0")))
+                exchange.finish(())
+                entry.close(Ended("ok", down=exchange.sent))
+            else:
+                await self._sendOn(target, entry, exchange)
+                if self._left:  # a tunnel now
+                    return False
         if not exchange.received:
             self._client.startClock(self._client.gateway.timeouts.handshake)
         keep = await exchange.over()
@@ -222,6 +228,11 @@ class HTTPSpeaker:
         if not keep:
             await self._part(exchange.received)
         return keep
+
+    async def _sendOn(self, target: AbsoluteTarget, entry: Entry, exchange: Exchange) -> None:
+        if self._origins is None:
+            self._origins = self._client.forward.origins(self._client.judge)
+        await self._origins.forward(self._client.gateway, target, entry, exchange)
 
     def _handOver(self) -> Stream:
         """Step aside for a tunnel: the client's connection, and what has come behind the request."""

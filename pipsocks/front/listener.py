@@ -115,7 +115,7 @@ class ListenerFactory(Factory):
     noisy = False
     listener: Listener
 
-    def buildProtocol(self, addr: IAddress) -> Client | None:
+    def buildProtocol(self, addr: IAddress | None) -> Client | None:
         """A client, or None (the connection is closed) for one outside the client networks."""
         host = getattr(addr, "host", None)
         listener = self.listener

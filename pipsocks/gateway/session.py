@@ -72,8 +72,8 @@ class Relays(Protocol):
     def kind(self, near: Stream, far: Stream) -> str:
         """What the journal calls the relay that would join them."""
 
-    def join(self, near: Stream, far: Stream, done: Callable[[Ended], None]) -> object:
-        """Join them; `done` is called once, when both directions are over, which may be during the call."""
+    def join(self, near: Stream, far: Stream, done: Callable[[Ended], None]) -> str:
+        """Join them, and return the kind; `done` is called once, when both are over, which may be during the call."""
 
 
 class Journal(Protocol):

@@ -199,9 +199,8 @@ class StrangersTests(LayersCase):
 
     def test_unknown(self) -> None:
         """They are refused, with the nearest known name."""
-        problems = strangers(
-            {"PIPSOCKS_UPSTREEM": "x", "PIPSOCKS_GROUP": "a", "PIPSOCKS_RULES": "deny:*", "PATH": "/", "PIPSOCKS_VIA": "1"}, set()
-        )
+        ours = {"PIPSOCKS_RULES": "deny:*", "PIPSOCKS_VIA": "1"}
+        problems = strangers({"PIPSOCKS_UPSTREEM": "x", "PIPSOCKS_GROUP": "a", "PATH": "/", **ours}, set())
         self.assertEqual([problem.where for problem in problems], ["PIPSOCKS_GROUP", "PIPSOCKS_UPSTREEM"])
         self.assertEqual(problems[1].hint, "did you mean PIPSOCKS_UPSTREAM?")
         self.assertTrue(problems[0].hint)

@@ -173,8 +173,8 @@ class RuleTests(LoadCase):
     def test_wrong(self) -> None:
         """What might be meant otherwise is refused, with what to write."""
         for said in (
-            "", "a b", "127.1", "0x7f.1", "1.2.3", "300.1.1.1", "10.0.0.1/8", "fd00::1/8", "b\u00fccher.example", "a..b",
-            "**.x", "x.*", "a.example:0", "a.example:65536", "a.example:http", "[::1", "://x", "-.1", ".", "*.",
+            "", "a b", "127.1", "0x7f.1", "1.2.3", "300.1.1.1", "10.0.0.1/8", "fd00::1/8", "b\u00fccher.example",
+            "a..b", "**.x", "x.*", "a.example:0", "a.example:65536", "a.example:http", "[::1", "://x", "-.1", ".", "*.",
             "a" * 64 + ".x", "::ffff:300.0.0.1", "1.2.3.4.5", "a.5",
         ):  # fmt: skip
             (problem,) = self.problems("--allow", said)

@@ -6,6 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
 
 from pipsocks.front.exchange import Exchange
+from pipsocks.model import Login, Secret
 from tests.forward.case import GET, OK, ForwardTestCase, fieldsOf, response
 from tests.front.proxy import tick
 from tests.loopback import Talk
@@ -130,6 +131,80 @@ class RequestTests(ForwardTestCase):
         client = await self.open()
         _, head = await self.asked(client, b"OPTIONS http://index.example HTTP/1.1\r\nHost: x\r\n\r\n")
         self.assertTrue(head.startswith(b"OPTIONS * HTTP/1.1\r\nHost: index.example\r\n"), head)
+
+    async def test_maxForwards(self) -> None:
+        """OPTIONS and TRACE arrive with one forwarding fewer to go; for other methods the field means nothing."""
+        for method, count, left in ((b"OPTIONS", b"1", b"0"), (b"TRACE", b"7", b"6"), (b"GET", b"0", b"0")):
+            client = await self.open()
+            origin, head = await self.asked(
+                client, method + b" http://index.example/x HTTP/1.1\r\nHost: x\r\nMax-Forwards: " + count + b"\r\n\r\n"
+            )
+            self.assertTrue(head.startswith(method + b" /x HTTP/1.1\r\n"), head)
+            self.assertEqual(fieldsOf(head)[b"max-forwards"], left)
+            origin.write(OK)
+            self.assertEqual((await response(client))[1], b"ok")
+
+    async def test_traceAndALogin(self) -> None:
+        """TRACE never goes where our own login would be shown in the answer."""
+        self.ways.clear()
+        hop = await self.addWay("hop", login=Login("me", Secret("s3cret")))
+        client = await self.open()
+        client.write(b"TRACE http://index.example/ HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.assertIn(b"405 PS-RQ08 TRACE through an upstream with a login", (await response(client))[0])
+        self.assertEqual(hop.asked, [])
+
+    async def test_methods(self) -> None:
+        """Content of any method arrives, with a length and in chunks."""
+        client = await self.open()
+        origin = None
+        for method in (b"PUT", b"PATCH", b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PROPFIND", b"x-own"):
+            for framing, body in (((), b"hello"), ((CHUNKED,), b"5\r\nhello\r\n0\r\n\r\n")):
+                request = post(body, *framing).replace(b"POST", method)
+                if origin is None:
+                    origin, head = await self.asked(client, request)
+                else:
+                    client.write(request)
+                    head = await origin.readUntil(b"\r\n\r\n")
+                self.assertTrue(head.startswith(method + b" /up HTTP/1.1\r\n"), head)
+                self.assertEqual(await origin.read(len(body)), body)
+                origin.write(OK if method != b"HEAD" else OK[:-2])
+                if method == b"HEAD":
+                    await client.readUntil(b"\r\n\r\n")
+                else:
+                    self.assertEqual((await response(client))[1], b"ok")
+
+    async def test_expectIgnored(self) -> None:
+        """An origin that knows nothing of Expect gets the content once the client is tired of waiting."""
+        client = await self.open()
+        origin, _ = await self.asked(client, post(b"", b"Expect: 100-continue", length=4))
+        await tick(0.02)
+        client.write(b"body")
+        self.assertEqual(await origin.read(4), b"body")
+        origin.write(OK)
+        head, content = await response(client)
+        self.assertTrue(head.startswith(b"HTTP/1.1 200 OK\r\n"), head)
+        self.assertEqual(content, b"ok")
+
+    async def test_expectRefused(self) -> None:
+        """One that refuses before it has the content: the client need not send it, and the connection ends."""
+        client = await self.open()
+        origin, _ = await self.asked(client, post(b"", b"Expect: 100-continue", length=4))
+        origin.write(b"HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\n\r\n")
+        head, _ = await response(client)
+        self.assertIn(b" 417 ", head)
+        self.assertIn(b"Connection: close\r\n", head)
+        self.assertEqual(await client.readAll(), b"")
+        await origin.gone()
+
+    async def test_largeHead(self) -> None:
+        """A head of nearly 64 KiB passes, both ways."""
+        client = await self.open()
+        origin, head = await self.asked(client, GET[:-2] + b"Cookie: " + b"c" * 64_000 + b"\r\n\r\n")
+        self.assertEqual(len(fieldsOf(head)[b"cookie"]), 64_000)
+        fields = b"".join(b"Set-Cookie: %b\r\n" % (b"d" * 318) for _ in range(190))
+        origin.write(b"HTTP/1.1 200 OK\r\n" + fields + b"Content-Length: 2\r\n\r\nok")
+        head, content = await response(client)
+        self.assertEqual((head.count(b"d" * 318), content), (190, b"ok"))
 
     async def test_loop(self) -> None:
         """A request for one of our own listeners is 508, on a kept connection as well."""
@@ -464,6 +539,54 @@ class KeepAliveTests(ForwardTestCase):
                 self.assertTrue((await origin.readUntil(b"\r\n\r\n")).startswith(b"GET /" + name))
         for _ in range(3):
             self.assertEqual((await response(client))[1], b"ok")
+
+    async def test_pipelinedToOthers(self) -> None:
+        """Pipelined requests for several origins are answered in order though the first is the slowest."""
+        client = await self.open()
+        ports = (81, 82, 81, 83)
+        asks = [GET.replace(b"example/", b"example:%d/" % port) for port in ports]
+        client.write(b"".join(asks) + post(b"tail"))
+        slow = await self.origin.accepted()
+        self.assertEqual(fieldsOf(await slow.readUntil(b"\r\n\r\n"))[b"host"], b"index.example:81")
+        await self.pass_(30)
+        self.assertEqual((client.received, len(self.origin.talks)), (b"", 1))
+        slow.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n0\r\n\r\n")
+        await client.readUntil(b"0\r\n\r\n")
+        second = await self.origin.accepted()
+        self.assertEqual(fieldsOf(await second.readUntil(b"\r\n\r\n"))[b"host"], b"index.example:82")
+        second.write(OK.replace(b"ok", b"2d"))
+        self.assertEqual((await response(client))[1], b"2d")
+        self.assertEqual(fieldsOf(await slow.readUntil(b"\r\n\r\n"))[b"host"], b"index.example:81")
+        slow.write(OK.replace(b"ok", b"3d"))
+        self.assertEqual((await response(client))[1], b"3d")
+        third = await self.origin.accepted()
+        self.assertEqual(fieldsOf(await third.readUntil(b"\r\n\r\n"))[b"host"], b"index.example:83")
+        third.transport.loseConnection()
+        self.assertIn(b"502 PS-DE10", (await response(client))[0])
+        last = await self.origin.accepted()
+        self.assertTrue((await last.readUntil(b"tail")).endswith(b"tail"))
+        last.write(OK.replace(b"ok", b"5h"))
+        self.assertEqual((await response(client))[1], b"5h")
+        self.assertEqual(len(self.origin.talks), 4)
+
+    async def test_closedAsARequestIsSent(self) -> None:
+        """An origin whose clean end crosses the request has not answered it: a GET goes out anew, a POST is 502."""
+        for request, again in ((GET, True), (GET.replace(b"GET", b"HEAD"), True), (post(b"abc"), False)):
+            client = await self.open()
+            origin, _ = await self.asked(client)
+            origin.write(OK)
+            await response(client)
+            origin.transport.pauseProducing()  # it does not read what it could still read
+            client.write(request)
+            origin.transport.loseWriteConnection()
+            if again:
+                fresh = await self.origin.accepted()
+                await fresh.readUntil(b"\r\n\r\n")
+                fresh.write(OK if request is GET else OK[:-2])
+                self.assertIn(b" 200 OK", await client.readUntil(b"\r\n\r\n"))
+            else:
+                self.assertIn(b"502 PS-DE10", (await response(client))[0])
+            origin.transport.abortConnection()
 
 
 class FlowTests(ForwardTestCase):

@@ -67,7 +67,6 @@ class RequestFieldsTests(SynchronousTestCase):
         )
         self.assertEqual(basic(login), b"Basic bWU6cMOkOsOf")
 
-
     def test_trailers(self) -> None:
         """Trailers are welcome at the next hop where they are at this one, and only they: no coding of content."""
         for value in (b"trailers", b"gzip;q=0.5, Trailers", b"deflate,trailers;q=0.1"):

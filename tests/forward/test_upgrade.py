@@ -96,9 +96,8 @@ class WebSocketTests(ForwardTestCase):
         self.assertEqual(await client.readAll(), b"")
         client.write(b"still here")
         self.assertEqual(await origin.read(10), b"still here")
-        client.transport.loseConnection()
-        await origin.gone()
-        self.assertEqual((await self.written())[0]["outcome"], "ok")
+        await self.end(client, origin)
+        self.assertEqual(self.journal[0]["outcome"], "ok")
 
     async def test_halfCloseBehindEarlyBytes(self) -> None:
         """A client that has said all behind its request still hears the origin."""

@@ -155,7 +155,7 @@ class PackagingTests(SynchronousTestCase):
         self.assertIn(pipsocks.__version__, call(bin / "python", "-m", "pipsocks", "--version", cwd=empty).split())
         script = "import importlib.metadata as m; print(m.version('pipsocks'))"
         self.assertEqual(call(bin / "python", "-c", script, cwd=empty).strip(), pipsocks.__version__)
-        self.assertIn("No broken requirements", call(bin / "python", "-m", "pip", "check"))
+        call(bin / "python", "-m", "pip", "check")
 
     def checkKind(self, kind: str, tool: str, version: str = RUNNING) -> None:
         """Install by one tool in one of the four ways into a new environment, and look."""

@@ -1,0 +1,66 @@
+"""BIND: the connection comes from the other side (RFC 1928, section 4)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.protocol import Factory
+
+from pipsocks.gateway.judge import Judge
+from pipsocks.gateway.session import Conversation, Gateway
+from pipsocks.gateway.stream import FarStream
+from pipsocks.model import Entry, Request
+from pipsocks.refusal import Refusal
+
+BIND_SECONDS: Final = 60.0
+"""How long the peer may take."""
+
+
+class _Expected(FarStream):
+    """The far side, which tells when it is there."""
+
+    def __init__(self, arrived: Deferred[FarStream]) -> None:
+        super().__init__()
+        self._arrived = arrived
+
+    def connectionMade(self) -> None:
+        """The peer is there."""
+        self._arrived.callback(self)
+
+
+@attrs.define(eq=False)
+class _ExpectedFactory(Factory):
+    noisy = False
+    arrived: Deferred[FarStream]
+
+    def buildProtocol(self, addr: object) -> _Expected:
+        """The one connection."""
+        return _Expected(self.arrived)
+
+
+async def bind(gateway: Gateway, conversation: Conversation, request: Request, entry: Entry, judge: Judge) -> None:
+    """
+    Wait for the peer that the client names, telling the client first where, then who came, and relay.
+
+    @raise Refusal: no chain can do it, or nobody came in time.
+    """
+    peer = request.destination
+    if (refusal := judge.before(peer)) is not None:
+        raise refusal
+    arrived: Deferred[FarStream] = Deferred()
+    _, arrival = await gateway.search(
+        peer, entry, lambda chain: chain.awaitArrival(peer, judge, _ExpectedFactory(arrived))
+    )
+    try:
+        conversation.accept(arrival.bound)
+        far = await arrived.addTimeout(BIND_SECONDS, gateway.clock)
+    except TimeoutError:
+        raise Refusal("PS-DE05", where=str(peer)) from None
+    finally:
+        arrival.close()
+    came: IPv4Address | IPv6Address = far.transport.getPeer()
+    conversation.accept((came.host, came.port))
+    entry.relay = gateway.relays.join(conversation.stream, far, entry.close)
