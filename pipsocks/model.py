@@ -78,8 +78,9 @@ class Request:
     """
     What a client asked for, once it may ask.
 
-    `protocol` is what the journal calls it: ``socks5``, ``socks4``, ``connect`` or ``http`` (one forwarded
-    request). `user` is who logged in, empty where nobody had to.
+    `protocol` is what the journal calls it: ``socks5``, ``socks4``, ``connect``, ``http`` (one forwarded request),
+    ``bind`` or ``udp``. `user` is who logged in, empty where nobody had to. The destination of a ``bind`` is the peer
+    that is to connect; of an ``udp``, where the client says that it will send from, and its port may be 0 for both.
     """
 
     destination: Destination
@@ -99,11 +100,16 @@ class Attempt:
 
 @attrs.frozen
 class Ended:
-    """How a session ended: the outcome's token, the bytes from the client (`up`) and to it (`down`)."""
+    """
+    How a session ended: the outcome's token, the bytes from the client (`up`) and to it (`down`).
+
+    `dropped` counts the datagrams of an association that went nowhere.
+    """
 
     token: str
     up: int = 0
     down: int = 0
+    dropped: int = 0
 
 
 class Entry(Protocol):

@@ -32,6 +32,7 @@ from pipsocks.policy.own import OwnAddresses
 from pipsocks.policy.rules import Guard
 from pipsocks.relay import Relays
 from pipsocks.settings import Settings
+from pipsocks.udp import Associations
 from pipsocks.upstream.chain import Chain, Network
 from pipsocks.upstream.settings import ChainSettings
 
@@ -79,6 +80,7 @@ def makeService(reactor: Any, settings: Settings, say: Say) -> ProxyService:
                 clock=reactor,
                 clients=clients,
                 forward=forward,
+                associations=Associations(reactor, listening.udpAdvertise, listening.udpPorts),
                 logins=logins,
                 networks=listening.clients,
                 strict=listening.strict,

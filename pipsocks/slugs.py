@@ -146,6 +146,12 @@ SLUGS: Final = _table(
         "Raise the limit of open files (ulimit -n, LimitNOFILE= in the unit).",
     ),
     Slug(
+        "PS-LM02", "no_udp_port", _C, 429, 1, "connection_limit_reached", "limit",
+        "no UDP port is free for an association",
+        "There is no port to receive the client's datagrams on.",
+        "Widen udp_ports, or look for clients that keep associations open.",
+    ),
+    Slug(
         "PS-SV01", "stopping", _C, 503, 1, "", "stopping",
         "the proxy is stopping",
         "The proxy was told to stop and takes no new requests.",
@@ -360,5 +366,11 @@ SLUGS: Final = _table(
         "upstream {chain} is this proxy itself",
         "The upstream's address is one of this proxy's own listeners: the request would run in a circle.",
         "Name another upstream, or direct.",
+    ),
+    Slug(
+        "PS-UP25", "not_carried", About.ABILITY, 502, 7, "", "not carried",
+        "{detail} is not carried over upstream {chain}",
+        "Datagrams pass on the direct route and through a single socks5 hop, BIND on the direct route alone.",
+        "Use another upstream, or direct.",
     ),
 )  # fmt: skip

@@ -16,7 +16,7 @@ from pipsocks.front.http import HTTPSpeaker
 from pipsocks.front.linger import Linger
 from pipsocks.front.socks import SocksSpeaker
 from pipsocks.gateway.judge import Judge
-from pipsocks.gateway.session import Conversation
+from pipsocks.gateway.session import Carry, Conversation, connect
 from pipsocks.gateway.stream import Held, Successor
 from pipsocks.model import Ended, Request, Transport
 from pipsocks.refusal import Refusal
@@ -66,6 +66,7 @@ class Client(Protocol):
         self.gateway = listener.gateway
         self.clock = listener.clock
         self.forward = listener.forward
+        self.associations = listener.associations
         self.logins = listener.logins
         self.held = Held()
         self.peer = ""
@@ -189,9 +190,9 @@ class Client(Protocol):
 
     # what becomes of it
 
-    def tunnel(self, conversation: Conversation, request: Request, early: bytes) -> None:
+    def tunnel(self, conversation: Conversation, request: Request, early: bytes, carry: Carry = connect) -> None:
         """
-        Let the gateway find a way for `request`, and hold what the client sends meanwhile.
+        Let the gateway carry `request` out, and hold what the client sends meanwhile.
 
         @param early: what it has already sent behind its request.
         """
@@ -200,7 +201,7 @@ class Client(Protocol):
         if early:
             self.held.add(early, self.transport)
         entry = self.gateway.open(self.listener.name, self.peer)
-        task = Deferred.fromCoroutine(self.gateway.run(conversation, request, entry, self.judge))
+        task = Deferred.fromCoroutine(self.gateway.run(carry, conversation, request, entry, self.judge))
         if not task.called:
             self._task = task
         task.addErrback(lambda failure: failure.trap(CancelledError) and None)
@@ -220,6 +221,8 @@ class Client(Protocol):
         """Close after an answer, lingering: unread input must not turn the close into a reset that eats it."""
         self.settle()
         if self.held.lost is None:
+            # Whoever paused it: what is not read now would reset the connection.
+            self.transport.resumeProducing()
             self.follow(Linger(self.clock, self.transport))
 
     def stop(self) -> None:

@@ -87,6 +87,7 @@ class Listener:
     @ivar name: what the journal calls it.
     @ivar protocol: its own: ``socks`` or ``http``.
     @ivar forward: what forwarded HTTP requests are handed to (`pipsocks.forward`).
+    @ivar associations: what carries UDP ASSOCIATE out (`pipsocks.udp`).
     """
 
     name: str
@@ -95,6 +96,7 @@ class Listener:
     clock: IReactorTime
     clients: Clients
     forward: Any
+    associations: Any
     logins: Logins | None = None
     networks: Sequence[Network] = ()
     strict: bool = False

@@ -9,15 +9,24 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pipsocks.gateway.session import Conversation
+from pipsocks.gateway.bind import bind
+from pipsocks.gateway.session import Carry, Conversation, connect
 from pipsocks.gateway.stream import HELD_LIMIT, Stream
 from pipsocks.model import Destination, Request
 from pipsocks.refusal import Refusal
-from pipsocks.wire.socks import SUCCEEDED
+from pipsocks.wire.socks import BIND, SUCCEEDED, UDP_ASSOCIATE
 from pipsocks.wire.socksserver import Credentials, Send, SocksError, SocksRequest, SocksServer, replyBytes
 
 _log = Logger()
 _PROTOCOLS: Final = {4: "socks4", 5: "socks5"}
+
+
+class Associations(Protocol):
+    """What carries UDP ASSOCIATE out (`pipsocks.udp`)."""
+
+    @property
+    def carry(self) -> Carry:
+        """See `pipsocks.gateway.session.Gateway.run`."""
 
 
 class Logins(Protocol):
@@ -37,14 +46,18 @@ class Client(Stream, Protocol):
     def logins(self) -> Logins | None:
         """Who may use the listener; None for everybody."""
 
+    @property
+    def associations(self) -> Associations:
+        """The listener's."""
+
     def startClock(self, seconds: float) -> None:
         """Call `late` after that time."""
 
     def stopClock(self) -> None:
         """Don't."""
 
-    def tunnel(self, conversation: Conversation, request: Request, early: bytes) -> None:
-        """Let the gateway find a way."""
+    def tunnel(self, conversation: Conversation, request: Request, early: bytes, carry: Carry) -> None:
+        """Let the gateway carry the request out."""
 
     def part(self) -> None:
         """Close, lingering."""
@@ -160,8 +173,12 @@ class SocksSpeaker:
         self._version = asked.version
         destination = Destination(asked.host, asked.port)
         self._family6 = destination.address is not None and destination.address.version == 6
-        request = Request(destination, _PROTOCOLS[asked.version], self._user)
-        self._client.tunnel(self, request, self._codec.leftover())
+        protocol, carry = _PROTOCOLS[asked.version], connect
+        if asked.command == BIND:
+            protocol, carry = "bind", bind
+        elif asked.command == UDP_ASSOCIATE:
+            protocol, carry = "udp", self._client.associations.carry
+        self._client.tunnel(self, Request(destination, protocol, self._user), self._codec.leftover(), carry)
 
     # once it is complete: the gateway's `Conversation`
 
@@ -171,7 +188,7 @@ class SocksSpeaker:
         return self._client
 
     def accept(self, bound: tuple[str, int] | None) -> None:
-        """Reply that the tunnel stands."""
+        """Reply that the tunnel, or the association, stands; a BIND is told this twice."""
         host, port = bound or ("", 0)
         self._client.transport.write(replyBytes(self._version, SUCCEEDED, host, port, self._family6))
 

@@ -63,4 +63,5 @@ async def bind(gateway: Gateway, conversation: Conversation, request: Request, e
         arrival.close()
     came: IPv4Address | IPv6Address = far.transport.getPeer()
     conversation.accept((came.host, came.port))
-    entry.relay = gateway.relays.join(conversation.stream, far, entry.close)
+    entry.relay = gateway.relays.kind(conversation.stream, far)
+    gateway.relays.join(conversation.stream, far, entry.close)

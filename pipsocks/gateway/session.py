@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IProtocolFactory, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
+from pipsocks.gateway.datagrams import Outlet
 from pipsocks.gateway.doubt import Failing
 from pipsocks.gateway.judge import Guard, Judge
 from pipsocks.gateway.search import search
@@ -21,6 +22,17 @@ from pipsocks.refusal import Refusal
 
 T = TypeVar("T")
 _log = Logger()
+
+
+class Arrival(Protocol):
+    """A port that waits for one connection."""
+
+    @property
+    def bound(self) -> tuple[str, int]:
+        """Where."""
+
+    def close(self) -> None:
+        """Wait no longer."""
 
 
 class Chain(Protocol):
@@ -50,6 +62,14 @@ class Chain(Protocol):
 
     def reachLast(self) -> IStreamClientEndpoint:
         """The way to the last hop, which is not asked for a tunnel."""
+
+    def datagrams(self, judge: Judge) -> Deferred[Outlet]:
+        """A way out for datagrams, as far as `judge` lets them. Fails as `connect` does; PS-UP25 where there is none."""
+
+    def awaitArrival(
+        self, expected: Destination, judge: Judge, protocolFactory: IProtocolFactory
+    ) -> Deferred[Arrival]:
+        """Wait for a connection from `expected`, which gets the factory's protocol. Fails as `datagrams` does."""
 
 
 class Conversation(Protocol):
@@ -109,21 +129,21 @@ class Gateway:
         """Begin a session's line in the journal."""
         return self.journal.open(listener, client)
 
-    async def run(self, conversation: Conversation, request: Request, entry: Entry, judge: Judge) -> None:
+    async def run(
+        self, carry: Carry, conversation: Conversation, request: Request, entry: Entry, judge: Judge
+    ) -> None:
         """
-        Find a way for `request` where `judge` allows it, tell the client, and hand both streams to the relay.
+        Carry a `request` out where `judge` allows it, or tell the client why not.
 
-        The entry is closed here where no tunnel comes to be, else by the relay.
+        The entry is closed here where nothing comes of it, else by the relay.
 
+        @param carry: finds the way, tells the client, and hands it to a relay: `connect`, `pipsocks.gateway.bind.bind`
+            or `pipsocks.udp.Associations.carry`; raises `Refusal`.
         @raise CancelledError: the client left, and its task was cancelled.
         """
         entry.destination, entry.protocol, entry.user = request.destination, request.protocol, request.user
         try:
-            if (refusal := judge.before(request.destination)) is not None:
-                raise refusal
-            chain, far = await self.search(
-                request.destination, entry, lambda chain: _connected(chain.connect(request.destination, judge))
-            )
+            await carry(self, conversation, request, entry, judge)
         except CancelledError:
             entry.close(Ended("client_left"))
             raise
@@ -134,10 +154,6 @@ class Gateway:
             _log.failure("a session failed")
             conversation.refuse(Refusal("PS-SV02"))
             entry.close(Ended("internal"))
-        else:
-            conversation.accept(_ours(far) if chain.direct else far.bound)
-            entry.relay = self.relays.kind(conversation.stream, far)
-            self.relays.join(conversation.stream, far, entry.close)
 
     async def search(
         self,
@@ -155,6 +171,24 @@ class Gateway:
         entry.route = "default"
         chosen = self.chains if chains is None else chains
         return await search(self.clock, chosen, destination, self.retry, self.failing, entry, reach, total)
+
+
+Carry = Callable[[Gateway, Conversation, Request, Entry, Judge], Awaitable[None]]
+
+
+async def connect(gateway: Gateway, conversation: Conversation, request: Request, entry: Entry, judge: Judge) -> None:
+    """
+    Find a way to the destination, tell the client, and hand both streams to the relay.
+
+    @raise Refusal: there is none, or the judge forbids it.
+    """
+    destination = request.destination
+    if (refusal := judge.before(destination)) is not None:
+        raise refusal
+    chain, far = await gateway.search(destination, entry, lambda chain: _connected(chain.connect(destination, judge)))
+    conversation.accept(_ours(far) if chain.direct else far.bound)
+    entry.relay = gateway.relays.kind(conversation.stream, far)
+    gateway.relays.join(conversation.stream, far, entry.close)
 
 
 def _connected(endpoint: IStreamClientEndpoint) -> Deferred[FarStream]:

@@ -89,6 +89,7 @@ class Journal:
                     "relay": entry.relay,
                     "up": ended.up,
                     "down": ended.down,
+                    **({"dropped": ended.dropped} if entry.protocol == "udp" else {}),
                     "seconds": round(self.seconds() - entry._began, 3),
                     "outcome": ended.token,
                 }

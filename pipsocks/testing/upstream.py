@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pipsocks.testing.faults import HEALTHY, Fault
+from pipsocks.wire.socks import COMMAND_UNSUPPORTED, CONNECT
 from pipsocks.wire.socksserver import Credentials, Send, SocksError, SocksRequest, SocksServer, replyBytes
 from pipsocks.wire.target import parseAbsolute, parseAuthority
 
@@ -191,6 +192,11 @@ class FaultyConnection(Protocol):
             return replyBytes(request.version, reply)
 
         self._tell("request", protocol=f"socks{request.version}", host=request.host, port=request.port)
+        if request.command != CONNECT:
+            self._read = self._ignore
+            self.transport.write(answer(COMMAND_UNSUPPORTED))
+            self.transport.loseConnection()
+            return
         if self._fault.name == "reply":
             self._read = self._ignore
             self.transport.write(answer(int(self._fault.value)))

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pipsocks.model import Destination, Login
 from pipsocks.refusal import Refusal
+from pipsocks.upstream.arrival import Arrival, awaitArrival
+from pipsocks.upstream.datagrams import Control, Direct, Outlet, ThroughHop
 from pipsocks.upstream.dial import Dial, Judge, Network
 from pipsocks.upstream.failures import onNextHop
-from pipsocks.upstream.hop import Hop, HTTPHop, makeHop
+from pipsocks.upstream.hop import Hop, HTTPHop, SocksHop, makeHop
 from pipsocks.upstream.settings import ChainSettings
+from pipsocks.wire.socks import VERSION_5
 
 __all__ = ["Chain", "Network"]
 
@@ -80,6 +85,33 @@ class Chain:
     def reachLast(self) -> IStreamClientEndpoint:
         """The way to the last hop, with TLS to it, without asking it for a tunnel; fails as `connect` does."""
         return self._named(self.hops[-1].reach(self._toLast(), self.network))
+
+    def datagrams(self, judge: Judge) -> Deferred[Outlet]:
+        """
+        A way out for datagrams, as far as `judge` lets them: straight, or through a chain's only hop.
+
+        It fails with `Refusal` as `connect` does, and with PS-UP25 where that hop is no SOCKS 5, or there are more.
+        """
+        if not self.hops:
+            return succeed(Direct(self.network, judge))
+        hop = self.hops[0]
+        if len(self.hops) > 1 or not isinstance(hop, SocksHop) or hop.version != VERSION_5:
+            return fail(Refusal("PS-UP25", chain=self.name, detail="UDP ASSOCIATE"))
+        factory = Factory.forProtocol(Control)
+        factory.noisy = False
+        associating: Deferred[Any] = self._named(hop.associate(self._toLast(), self.network)).connect(factory)
+        return associating.addCallback(lambda control: ThroughHop(self.network, judge, control, hop.remote))
+
+    def awaitArrival(self, expected: Destination, judge: Judge, protocolFactory: IProtocolFactory) -> Deferred[Arrival]:
+        """
+        Wait for a connection from `expected`, which gets a protocol of `protocolFactory`.
+
+        It fails with `Refusal` as `pipsocks.upstream.arrival.awaitArrival` does, and with PS-UP25 where the chain is
+        not direct.
+        """
+        if self.hops:
+            return fail(Refusal("PS-UP25", chain=self.name, detail="BIND"))
+        return Deferred.fromCoroutine(awaitArrival(self.network, expected, judge, protocolFactory))
 
     def _toLast(self) -> IStreamClientEndpoint:
         endpoint: IStreamClientEndpoint = Dial(self.network, self.hops[0].address, isHop=True)

@@ -29,7 +29,7 @@ from pipsocks.upstream.step import Ask, Codec, Connected, Step, StepFactory
 from pipsocks.upstream.tls import clientTLS
 from pipsocks.wire.connect import ConnectClient
 from pipsocks.wire.names import NameInvalid
-from pipsocks.wire.socks import VERSION_4, VERSION_5
+from pipsocks.wire.socks import UDP_ASSOCIATE, VERSION_4, VERSION_5
 from pipsocks.wire.socksclient import SocksClient
 
 
@@ -78,6 +78,17 @@ class SocksHop:
 
     def _codec(self, target: Destination) -> Codec:
         return SocksClient(self.version, target.host, target.port, _octets(self.login), a4=self.remote)
+
+    def associate(self, endpoint: IStreamClientEndpoint, network: Network) -> IStreamClientEndpoint:
+        """
+        The way to an association at this hop, which has to speak SOCKS 5.
+
+        `connect` fails as that of `over` does; the protocol's ``bound`` is where the hop takes datagrams. From where
+        they will come is not told: somebody on the way may translate addresses.
+        """
+        ask = Ask(self.address, self.address, "SOCKS5", network.reactor, network.retry.handshake)
+        login = _octets(self.login)
+        return _Asking(endpoint, ask, lambda: SocksClient(VERSION_5, "0.0.0.0", 0, login, command=UDP_ASSOCIATE))
 
     def reach(self, endpoint: IStreamClientEndpoint, network: Network) -> IStreamClientEndpoint:
         """The way to the hop itself: `endpoint` is all of it."""

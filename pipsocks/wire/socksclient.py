@@ -109,11 +109,20 @@ class SocksClient:
     @param host: a canonical host (see `pipsocks.wire.names`). SOCKS 4 takes an IPv4 address, and a name when `a4`.
     @param login: user and password for SOCKS 5; of SOCKS 4 the user id.
     @param a4: names may be sent as 4a has it.
+    @param command: what SOCKS 5 is asked for in place of a connection.
     @raise NameInvalid: the version does not carry such a host.
     @raise ValueError: user or password has more than 255 octets, or a user id has NUL in it.
     """
 
-    def __init__(self, version: int, host: str, port: int, login: tuple[bytes, bytes] | None, a4: bool = False) -> None:
+    def __init__(
+        self,
+        version: int,
+        host: str,
+        port: int,
+        login: tuple[bytes, bytes] | None,
+        a4: bool = False,
+        command: int = CONNECT,
+    ) -> None:
         if login is not None and max(map(len, login)) > LOGIN_LIMIT:
             raise ValueError("user or password over 255 octets")
         self._login = login
@@ -125,7 +134,7 @@ class SocksClient:
             self._request = _request4(host, port, login[0] if login else b"", a4)
             self._read = self._readReply4
         else:
-            self._request = bytes([VERSION_5, CONNECT, 0]) + encodeAddress(host, port)
+            self._request = bytes([VERSION_5, command, 0]) + encodeAddress(host, port)
             self._read = self._readMethod
 
     def start(self) -> bytes:

@@ -24,7 +24,10 @@ USERID_LIMIT: Final = 255
 _ACCEPTED: Final = bytes([socks.LOGIN_VERSION, 0])
 _REJECTED: Final = bytes([socks.LOGIN_VERSION, 1])
 _NO_METHOD: Final = bytes([socks.VERSION_5, socks.METHOD_REFUSED])
-_COMMANDS: Final = {socks.BIND: "BIND", socks.UDP_ASSOCIATE: "UDP ASSOCIATE"}
+_COMMANDS: Final = {
+    socks.VERSION_5: frozenset({socks.CONNECT, socks.BIND, socks.UDP_ASSOCIATE}),
+    socks.VERSION_4: frozenset({socks.CONNECT, socks.BIND}),
+}
 
 
 class SocksError(Exception):
@@ -60,7 +63,12 @@ class Credentials:
 
 @attrs.frozen
 class SocksRequest:
-    """The request, whole. `host` is canonical (see `pipsocks.wire.names`), `userid` only what SOCKS 4 carries."""
+    """
+    The request, whole.
+
+    `host` is canonical (see `pipsocks.wire.names`), `port` 0 only where `command` is not CONNECT, `userid` only what
+    SOCKS 4 carries.
+    """
 
     version: int
     command: int
@@ -184,8 +192,9 @@ class SocksServer:
             raise _failure5("PS-RQ01", f"request of version {buffer[0]}")
         if len(buffer) < 2:
             return None
-        if buffer[1] != socks.CONNECT:
-            raise _failure5("PS-RQ08", _commandName(buffer[1]), socks.COMMAND_UNSUPPORTED)
+        command = buffer[1]
+        if command not in _COMMANDS[socks.VERSION_5]:
+            raise _failure5("PS-RQ08", f"SOCKS command {command}", socks.COMMAND_UNSUPPORTED)
         try:
             # The reserved octet is not judged: RFC 1928 has no reply for it, and no peer minds it.
             address = socks.decodeAddress(buffer, 3)
@@ -198,17 +207,18 @@ class SocksServer:
             host = address.host
         except NameInvalid as invalid:
             raise _failure5("PS-RQ10", str(invalid)) from None
-        if not address.port:
+        if command == socks.CONNECT and not address.port:
             raise _failure5("PS-RQ10", "port 0")
         self._state = SocksServer._done
-        return SocksRequest(socks.VERSION_5, socks.CONNECT, host, address.port)
+        return SocksRequest(socks.VERSION_5, command, host, address.port)
 
     def _request4(self) -> Event | None:
         buffer = self._buffer
         if len(buffer) < 2:
             return None
-        if buffer[1] != socks.CONNECT:
-            raise _failure4("PS-RQ08", _commandName(buffer[1]))
+        command = buffer[1]
+        if command not in _COMMANDS[socks.VERSION_4]:
+            raise _failure4("PS-RQ08", f"SOCKS 4 command {command}")
         if len(buffer) < 8:
             return None
         userEnd = self._findNUL(8, USERID_LIMIT, "PS-RQ01", "SOCKS 4 user id too long")
@@ -227,12 +237,12 @@ class SocksServer:
             host = parseHost(bytes(buffer[userEnd + 1 : end])) if named else ".".join(map(str, packed))
         except NameInvalid as invalid:
             raise _failure4("PS-RQ10", str(invalid)) from None
-        if not port:
+        if command == socks.CONNECT and not port:
             raise _failure4("PS-RQ10", "port 0")
         userid = bytes(buffer[8:userEnd])
         del buffer[: end + 1]
         self._state = SocksServer._done
-        return SocksRequest(socks.VERSION_4, socks.CONNECT, host, port, userid)
+        return SocksRequest(socks.VERSION_4, command, host, port, userid)
 
     def _findNUL(self, start: int, limit: int, code: str, detail: str) -> int:
         """The offset of the NUL that ends the text at `start`; -1 while it may still come."""
@@ -267,10 +277,6 @@ def replyBytes(version: int, reply: int, host: str = "", port: int = 0, family6:
         return bytes([0, said]) + port.to_bytes(2, "big") + raw
     length = bytes([len(raw)]) if kind == socks.ATYP_NAME else b""
     return bytes([socks.VERSION_5, reply, 0, kind]) + length + raw + port.to_bytes(2, "big")
-
-
-def _commandName(command: int) -> str:
-    return _COMMANDS.get(command, f"SOCKS command {command}")
 
 
 def _failure5(code: str, detail: str, reply: int = socks.GENERAL_FAILURE) -> SocksError:

@@ -94,7 +94,7 @@ class ForwardTestCase(ProxyTestCase):
             guard=Guard(self.rules, lambda host, port: port == 9),
             via=self.via,
         )
-        listener = Listener("http", "http", gateway, self.clock, self.clients, self.forward, **settings)  # type: ignore[arg-type]
+        listener = Listener("http", "http", gateway, self.clock, self.clients, self.forward, None, **settings)  # type: ignore[arg-type]
         return await listen(self, ListenerFactory(listener))
 
     async def open(self) -> Talk:

@@ -22,6 +22,7 @@ from pipsocks.policy.rules import Guard
 from pipsocks.policy.settings import RuleSettings
 from pipsocks.refusal import Refusal
 from pipsocks.relay import Relays
+from pipsocks.udp import Associations
 from tests.loopback import Talk, TalkFactory, connect, listen
 
 
@@ -116,6 +117,7 @@ class ProxyTestCase(TestCase):
             clock=self.clock,  # type: ignore[arg-type]
             clients=self.clients,
             forward=settings.pop("forward", None),
+            associations=Associations(reactor),
             networks=networks,
             **settings,
         )

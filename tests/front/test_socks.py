@@ -213,6 +213,20 @@ class LoginTests(ProxyTestCase):
         self.assertEqual(await client.readAll(), b"\x05\x02\x01\x01")
         self.assertEqual((await self.written())[0]["outcome"], "login_failed")
 
+    async def test_floodBehindBadLogin(self) -> None:
+        """The answer to a bad login arrives although much more stands behind it, unread."""
+        users = Users(user=b"bob", wait=Deferred())
+        client = await self.client(logins=users)
+        client.write(b"\x05\x01\x02" + LOGIN + bytes(900_000))
+        await client.read(2)
+        await tick(0.05)
+        users.wait.callback(None)
+        self.assertEqual(await client.readAll(), b"\x01\x01")
+        client.transport.loseConnection()
+        (await client.gone()).trap(ConnectionDone)
+        while self.clients.open:
+            await tick()
+
     async def test_brokenChecker(self) -> None:
         """A checker that breaks lets nobody in, and the log says so."""
         client = await self.client(logins=Users(wait=fail(ValueError("a bug"))))

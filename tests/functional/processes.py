@@ -94,8 +94,10 @@ class Child:
         self.stdout: list[str] = []
         self._grown = threading.Condition()
         self._open = 2
+        # A test run that is killed takes its children with it, but for those that change their user (dante, squid).
+        guard = ["setpriv", "--pdeathsig", "KILL", "--"] if find("setpriv") else []
         self.process = subprocess.Popen(
-            self.arguments,
+            [*guard, *self.arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

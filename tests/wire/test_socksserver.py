@@ -121,8 +121,7 @@ class Socks5Tests(TestCase):
         """Each malformed request has its slug and its reply."""
         for request, code, reply, detail in (
             (b"\x04\x01", "PS-RQ01", 1, "request of version 4"),
-            (b"\x05\x02\x00\x01" + b"\x7f\x00\x00\x01\x00\x50", "PS-RQ08", 7, "BIND"),
-            (b"\x05\x03\x00\x01" + bytes(6), "PS-RQ08", 7, "UDP ASSOCIATE"),
+            (b"\x05\x04", "PS-RQ08", 7, "SOCKS command 4"),
             (b"\x05\x00", "PS-RQ08", 7, "SOCKS command 0"),
             (b"\x05\xf0", "PS-RQ08", 7, "SOCKS command 240"),
             (b"\x05\x01\x00\x02", "PS-RQ09", 8, "address type 2"),
@@ -140,6 +139,17 @@ class Socks5Tests(TestCase):
                 raises=SocksError,
                 attributes={"code": code, "reply": b"\x05" + bytes([reply]) + FAILED[2:], "detail": detail},
             )
+
+    def test_otherCommands(self) -> None:
+        """BIND and UDP ASSOCIATE may name port 0: it is not known yet."""
+        for command in (2, 3):
+            for field, host, port in (
+                (b"\x01" + bytes(6), "0.0.0.0", 0),
+                (b"\x04" + bytes(15) + b"\x01\x00\x50", "::1", 80),
+                (b"\x03\x09a.example\x00\x00", "a.example", 0),
+            ):
+                asked = SocksRequest(5, command, host, port)
+                assertCodec(self, open_, b"\x05\x01\x00\x05" + bytes([command, 0]) + field, [NO_LOGIN, asked])
 
     def test_reservedOctet(self) -> None:
         """The reserved octet is nobody's business."""
@@ -170,13 +180,15 @@ class Socks4Tests(TestCase):
             (b"\x04\x01\x00\x50\x00\x00\x00\xffme\x00127.1\x00", "127.0.0.1", b"me"),
         ):
             assertCodec(self, open_, data, [SocksRequest(4, 1, host, 80, userid)], heldLimit=600)
+        bind = b"\x04\x02\x00\x00\xc0\x00\x02\x07\x00"
+        assertCodec(self, open_, bind, [SocksRequest(4, 2, "192.0.2.7", 0)], heldLimit=600)
 
     def test_badRequests(self) -> None:
         """Each malformed request is rejected with its slug, and an endless text while it streams."""
         start = b"\x04\x01\x00\x50\x00\x00\x00\x01"
         for data, code, detail in (
-            (b"\x04\x02", "PS-RQ08", "BIND"),
-            (b"\x04\x09", "PS-RQ08", "SOCKS command 9"),
+            (b"\x04\x03", "PS-RQ08", "SOCKS 4 command 3"),
+            (b"\x04\x09", "PS-RQ08", "SOCKS 4 command 9"),
             (b"\x04\x01\x00\x00\x7f\x00\x00\x01\x00", "PS-RQ10", "port 0"),
             (b"\x04\x01\x00\x00\x00\x00\x00\x01\x00a\x00", "PS-RQ10", "port 0"),
             (start + b"\x00\x00", "PS-RQ10", "empty host name"),
