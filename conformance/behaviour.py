@@ -24,7 +24,8 @@ PASSWORD: Final = "polly.wants-1t"
 
 PROTOCOLS: Final = {
     "socks5": "SOCKS5",
-    "socks4": "SOCKS4 and 4a",
+    "socks4": "SOCKS4",
+    "socks4a": "SOCKS4a",
     "connect": "HTTP CONNECT",
     "forward": "HTTP forwarding",
 }
@@ -98,7 +99,7 @@ class Behaviour:
         except Ended:
             return Verdict(FAIL, "closed the connection")
         except TimeoutError:
-            return Verdict(FAIL, f"nothing more came within {PATIENCE:g} s")
+            return Verdict(FAIL, "what was to come did not come")
         except ConnectionRefusedError:
             return Verdict(FAIL, "did not accept the connection")
         except OSError as error:
@@ -133,9 +134,11 @@ def asks(name: str, source: str, *protocols: str, variant: str = PLAIN) -> Calla
 def expect(seen: object, wanted: object, what: str) -> None:
     """Raise `Unlike` where `seen` is not what is wanted."""
     if seen != wanted:
-        raise Unlike(f"{what}: {_short(seen)}")
+        raise Unlike(f"{what} {_short(seen)}")
 
 
 def _short(value: object) -> str:
-    text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
-    return repr(text if len(text) <= 60 else text[:57] + "...")
+    if not isinstance(value, bytes):
+        return str(value)
+    text = value.decode("latin-1")
+    return repr(text if len(text) <= 60 else text[:57] + "...") if text else "nothing"

@@ -24,7 +24,7 @@ from conformance.behaviour import HASTE, HASTY, LOGIN, PASSWORD, USER, Address
 
 START_SECONDS: Final = 30.0
 ROOT: Final = Path(__file__).parent.parent
-SOCKS: Final = ("socks5", "socks4")
+SOCKS: Final = ("socks5", "socks4", "socks4a")
 HTTP: Final = ("connect", "forward")
 
 Command = Callable[[str, str, int, int, Path], list[str]]
@@ -265,7 +265,7 @@ _UNSET: Final = {HASTY: "no time can be set for it"}
 PEERS: Final = (
     Peer(OURS, SOCKS + HTTP, lambda: sys.executable, lambda _: pipsocks.__version__, _pipsocks),
     Peer(
-        "dante", SOCKS, _which("danted"), _package("dante-server"), _dante,
+        "dante", SOCKS[:2], _which("danted"), _package("dante-server"), _dante,
         {LOGIN: "its logins are those of the system's users"},
     ),
     Peer("microsocks", SOCKS[:1], _which("microsocks"), _package("microsocks"), _microsocks, _UNSET),
@@ -275,4 +275,3 @@ PEERS: Final = (
     Peer("proxy.py", HTTP, _module("proxy"), _distribution("proxy.py"), _proxyPy),
 )  # fmt: skip
 """Ours first."""
-

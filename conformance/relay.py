@@ -21,6 +21,7 @@ from conformance.tunnels import (
 )
 
 TUNNELS: Final = ("socks5", "socks4", "connect")
+BY_NAME: Final = ("socks5", "socks4a", "connect")
 BOTH: Final = ("socks5", "connect")
 SMALL: Final = 1 << 16
 REAPED: Final = 11.0
@@ -45,7 +46,7 @@ def ipv6(at: Address) -> str:
         return grantedAndWorks(at, near, origin)
 
 
-@asks("name", "RFC 1928, 5; SOCKS4a memo; RFC 9110, 9.3.6", *TUNNELS)
+@asks("name", "RFC 1928, 5; SOCKS4a memo; RFC 9110, 9.3.6", *BY_NAME)
 def name(at: Address) -> str:
     """You reach a host by its name, which the proxy looks up."""
     with Origin() as origin, greet(at) as near:
@@ -53,7 +54,7 @@ def name(at: Address) -> str:
         return grantedAndWorks(at, near, origin)
 
 
-@asks("name-upper", "RFC 4343, 3", *TUNNELS)
+@asks("name-upper", "RFC 4343, 3", *BY_NAME)
 def nameUpper(at: Address) -> str:
     """A name in capitals is the same name."""
     with Origin() as origin, greet(at) as near:
@@ -61,14 +62,14 @@ def nameUpper(at: Address) -> str:
         return grantedAndWorks(at, near, origin)
 
 
-@asks("drip", "RFC 9293, 3.9.1 (TCP keeps no message boundaries)", *TUNNELS)
+@asks("drip", "RFC 9293, 3.9.1 (TCP keeps no message boundaries)", *TUNNELS, "socks4a")
 def byteByByte(at: Address) -> str:
     """A handshake that arrives octet by octet works."""
     with Origin() as origin, dial(at.host, at.port) as near:
         if at.protocol == "socks5":
             near.drip(GREETING)
             expect(near.read(2), b"\x05\x00", "chose the method")
-        near.drip(requestBytes(at.protocol, "localhost" if at.protocol != "connect" else origin.host, origin.port))
+        near.drip(requestBytes(at.protocol, origin.host if at.protocol == "socks4" else "localhost", origin.port))
         return grantedAndWorks(at, near, origin)
 
 
@@ -283,7 +284,11 @@ def urgent(at: Address) -> str:
 @asks("handshake-dripped", "ours", *TUNNELS, variant=HASTY)
 def handshakeIsReaped(at: Address) -> str:
     """A handshake that drips on is ended in time (3 s where that can be set, else within 11 s)."""
-    lead = {"socks5": b"\x05\xff", "socks4": b"\x04\x01\x00\x50\x7f\x00\x00\x01", "connect": b"CONNECT x:1 HTTP/1.1\r\nA: "}
+    lead = {
+        "socks5": b"\x05\xff",
+        "socks4": b"\x04\x01\x00\x50\x7f\x00\x00\x01",
+        "connect": b"CONNECT x:1 HTTP/1.1\r\nA: ",
+    }
     with dial(at.host, at.port) as near:
         near.send(lead[at.protocol])
         began = time.monotonic()

@@ -289,9 +289,9 @@ def failureCloses(at: Address) -> str:
 
 @asks("request-version", "RFC 1928, 4", "socks5")
 def requestVersion(at: Address) -> str:
-    """A request whose version is not 5 is not served."""
+    """A request whose version is not 5 is refused, or ends the connection."""
     with Origin() as origin, greet(at) as near:
-        near.send(b"\x04" + socks5Request(origin.host, origin.port)[1:])
+        near.send(b"\x06" + socks5Request(origin.host, origin.port)[1:])
         return _notServed(at, near, origin)
 
 
@@ -326,7 +326,9 @@ def _names(label: str, title: str, make: Callable[[], bytes], source: str) -> No
 
 
 _names("empty", "An empty name is refused", lambda: b"", "RFC 1928, 5")
-_names("nul", "A name with a NUL in it is refused, not cut off there", lambda: b"localhost\0.invalid", "ours (C strings)")
+_names(
+    "nul", "A name with a NUL in it is refused, not cut off there", lambda: b"localhost\0.invalid", "ours (C strings)"
+)
 _names("newline", "A name with a line's end in it is refused", lambda: b"localhost\r\n", "ours")
 _names("space", "A name with a space behind it is refused", lambda: b"localhost ", "RFC 1123, 2.1; ours")
 _names("label-64", "A label of 64 octets is refused", lambda: b"a" * 64 + b".invalid", "RFC 1035, 2.3.4")
@@ -375,7 +377,7 @@ def refused4(at: Address) -> str:
         return "5B, and closed"
 
 
-@asks("no-such-name", "SOCKS4a memo", "socks4")
+@asks("no-such-name", "SOCKS4a memo", "socks4a")
 def noSuchName4(at: Address) -> str:
     """A name that does not exist is replied to with 5B."""
     with greet(at) as near:
@@ -421,7 +423,7 @@ def endlessUser(at: Address) -> str:
         return "refused"
 
 
-@asks("name-nul-less", "SOCKS4a memo", "socks4")
+@asks("early", "SOCKS4a memo", "socks4a")
 def early4a(at: Address) -> str:
     """What stands behind the name's end belongs to the tunnel."""
     with Origin() as origin, greet(at) as near:
@@ -434,7 +436,7 @@ def early4a(at: Address) -> str:
         return "it came first"
 
 
-@asks("name-literal", "ours", "socks4")
+@asks("name-literal", "ours", "socks4a")
 def literal4a(at: Address) -> str:
     """A literal, sent as a name, is the address it stands for."""
     with Origin() as origin, greet(at) as near:
@@ -462,5 +464,3 @@ def unknownVersion(at: Address) -> str:
         if said[1:2] == b"\x00":
             raise Unlike(f"answered {said.hex(' ')}")
         return "answered" if said else "closed"
-
-

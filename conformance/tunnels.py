@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from conformance.behaviour import Address, Ended, Unlike, expect
@@ -45,9 +45,17 @@ def connectRequest(host: str, port: int, fields: bytes = b"") -> bytes:
     return b"CONNECT " + target + b" HTTP/1.1\r\nHost: " + target + b"\r\n" + fields + b"\r\n"
 
 
+_REQUESTS: Final[dict[str, Callable[[str, int], bytes]]] = {
+    "socks5": socks5Request,
+    "socks4": socks4Request,
+    "socks4a": socks4Request,
+    "connect": connectRequest,
+}
+
+
 def requestBytes(protocol: str, host: str, port: int) -> bytes:
     """The message that names the destination."""
-    return {"socks5": socks5Request, "socks4": socks4Request, "connect": connectRequest}[protocol](host, port)
+    return _REQUESTS[protocol](host, port)
 
 
 def greet(at: Address) -> Talk:
@@ -83,7 +91,7 @@ def answer(protocol: str, talk: Talk) -> tuple[bool, str]:
     if protocol == "socks5":
         code, _, _ = socks5Reply(talk)
         return code == GRANTED, f"replied {code:02X}"
-    if protocol == "socks4":
+    if protocol in ("socks4", "socks4a"):
         reply = talk.read(8)
         if reply[0] != 0:
             raise Unlike(f"a reply of version {reply[0]}")

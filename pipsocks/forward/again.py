@@ -114,7 +114,7 @@ class Asking:
         # A connection that waits was judged for its destination; but one to an HTTP hop leads anywhere.
         afar = self._judge.afar(destination)
         chains = [chain for chain in self._gateway.chains if afar is None or not chain.endsInHTTP]
-        way = self._pool.take(chains, destination)
+        way = self._pool.take(chains, destination, self._repeatable)
         if way is None:
             self._search(self._gateway.chains, None)
         else:

@@ -52,6 +52,7 @@ class Origin(Protocol):
 
     @ivar sent: the bytes sent for this request.
     @ivar complete: whether all of it was sent.
+    @ivar promised: whether the last response said in so many words that the connection is kept.
     """
 
     transport: Transport  # type: ignore[assignment]
@@ -73,6 +74,7 @@ class Origin(Protocol):
         self._successor: Successor | None = None
         self._keeps = False
         self.complete = False
+        self.promised = False
         self._spoke = False
         self._lost: Failure | None = None
         self._unread = False  # nobody takes the content yet
@@ -248,6 +250,7 @@ class Origin(Protocol):
         if head is None:
             return
         self._keeps = head.keepAlive
+        self.promised = b"keep-alive" in listed(head.all(b"connection") + head.all(b"proxy-connection"))
         self._unread = True
         headed, self._head = self._head, None
         if headed is not None:

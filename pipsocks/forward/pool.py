@@ -49,9 +49,16 @@ class Pool:
         self._idle[way] = clock.callLater(IDLE_SECONDS, self._drop, way)
         way.origin.rest(lambda: self._forget(way))
 
-    def take(self, chains: Sequence[Chain], destination: Destination) -> Way | None:
-        """The connection that was used last of those that lead to `destination` over one of `chains`."""
+    def take(self, chains: Sequence[Chain], destination: Destination, repeatable: bool) -> Way | None:
+        """
+        The connection that was used last of those that lead to `destination` over one of `chains`.
+
+        For a request that is not `repeatable` an HTTP hop must have promised to keep it: some (tinyproxy) close behind
+        each response without a word, and who sends into that close gets no second try.
+        """
         for way in reversed(self._idle):
+            if not repeatable and way.chain.endsInHTTP and not way.origin.promised:
+                continue
             if way.leadsTo(destination) and any(way.chain is chain for chain in chains):
                 self._forget(way)
                 return way

@@ -16,7 +16,8 @@ def basicCredentials(values: list[bytes]) -> tuple[bytes, bytes]:
     """
     The user and the password of the ``Proxy-Authorization`` fields `values`, split at the first colon.
 
-    The octets are passed on as the client encoded them: UTF-8 or Latin-1 is for the checker to judge.
+    Our challenge asks for UTF-8 (RFC 7617, section 2.1). urllib3, and so pip, sends Latin-1 all the same: octets that are
+    no UTF-8 are taken for that, and given back in UTF-8.
 
     @raise Refusal: PS-AU01 where there are none of a scheme that is spoken here, PS-AU02 where they are malformed.
     """
@@ -25,7 +26,12 @@ def basicCredentials(values: list[bytes]) -> tuple[bytes, bytes]:
     match = _BASIC.fullmatch(values[0])
     if match is None or len(values) > 1:
         raise Refusal("PS-AU02")
-    user, colon, password = base64.b64decode(match[1]).partition(b":")
+    octets = base64.b64decode(match[1])
+    try:
+        octets.decode("utf-8")
+    except UnicodeDecodeError:
+        octets = octets.decode("latin-1").encode("utf-8")
+    user, colon, password = octets.partition(b":")
     if not colon:
         raise Refusal("PS-AU02")
     return user, password

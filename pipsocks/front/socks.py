@@ -14,7 +14,7 @@ from pipsocks.gateway.session import Carry, Conversation, connect
 from pipsocks.gateway.stream import HELD_LIMIT, Stream
 from pipsocks.model import Destination, Request
 from pipsocks.refusal import Refusal
-from pipsocks.wire.socks import BIND, SUCCEEDED, UDP_ASSOCIATE
+from pipsocks.wire.socks import BIND, CONNECT, SUCCEEDED, UDP_ASSOCIATE
 from pipsocks.wire.socksserver import Credentials, Send, SocksError, SocksRequest, SocksServer, replyBytes
 
 _log = Logger()
@@ -173,11 +173,12 @@ class SocksSpeaker:
         self._version = asked.version
         destination = Destination(asked.host, asked.port)
         self._family6 = destination.address is not None and destination.address.version == 6
-        protocol, carry = _PROTOCOLS[asked.version], connect
-        if asked.command == BIND:
-            protocol, carry = "bind", bind
-        elif asked.command == UDP_ASSOCIATE:
-            protocol, carry = "udp", self._client.associations.carry
+        carries: dict[int, tuple[str, Carry]] = {
+            CONNECT: (_PROTOCOLS[asked.version], connect),
+            BIND: ("bind", bind),
+            UDP_ASSOCIATE: ("udp", self._client.associations.carry),
+        }
+        protocol, carry = carries[asked.command]
         self._client.tunnel(self, Request(destination, protocol, self._user), self._codec.leftover(), carry)
 
     # once it is complete: the gateway's `Conversation`

@@ -64,11 +64,9 @@ class Chain(Protocol):
         """The way to the last hop, which is not asked for a tunnel."""
 
     def datagrams(self, judge: Judge) -> Deferred[Outlet]:
-        """A way out for datagrams, as far as `judge` lets them. Fails as `connect` does; PS-UP25 where there is none."""
+        """A way out for datagrams, as far as `judge` lets them. Fails as `connect` does; PS-UP25 if there is none."""
 
-    def awaitArrival(
-        self, expected: Destination, judge: Judge, protocolFactory: IProtocolFactory
-    ) -> Deferred[Arrival]:
+    def awaitArrival(self, expected: Destination, judge: Judge, protocolFactory: IProtocolFactory) -> Deferred[Arrival]:
         """Wait for a connection from `expected`, which gets the factory's protocol. Fails as `datagrams` does."""
 
 
@@ -129,9 +127,7 @@ class Gateway:
         """Begin a session's line in the journal."""
         return self.journal.open(listener, client)
 
-    async def run(
-        self, carry: Carry, conversation: Conversation, request: Request, entry: Entry, judge: Judge
-    ) -> None:
+    async def run(self, carry: Carry, conversation: Conversation, request: Request, entry: Entry, judge: Judge) -> None:
         """
         Carry a `request` out where `judge` allows it, or tell the client why not.
 

@@ -140,12 +140,10 @@ class Judge:
         return None
 
     def _mayAllow(self, last: Rule, port: int) -> bool:
-        for rule in self.rules:
-            if rule is last:
-                break
-            if rule.settings.allow and rule.ofAddresses and (not rule.settings.ports or port in rule.settings.ports):
-                return True
-        return False
+        return any(
+            rule.settings.allow and rule.ofAddresses and (not rule.settings.ports or port in rule.settings.ports)
+            for rule in self.rules[: self.rules.index(last)]
+        )
 
 
 class Guard:

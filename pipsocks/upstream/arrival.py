@@ -75,7 +75,7 @@ class _Expecting(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """The protocol for the peer that is expected; None, which closes the connection, for all others."""
-        if self._arrived or getattr(addr, "host", None) not in self._addresses:
+        if addr is None or self._arrived or getattr(addr, "host", None) not in self._addresses:
             return None
         self._arrived = True
         return self._factory.buildProtocol(addr)

@@ -16,8 +16,8 @@ from zope.interface import implementer
 
 from pipsocks.model import Destination, Login
 from pipsocks.refusal import Refusal
-from pipsocks.upstream.arrival import Arrival, awaitArrival
-from pipsocks.upstream.datagrams import Control, Direct, Outlet, ThroughHop
+from pipsocks.upstream.arrival import awaitArrival
+from pipsocks.upstream.datagrams import Control, Direct, ThroughHop
 from pipsocks.upstream.dial import Dial, Judge, Network
 from pipsocks.upstream.failures import onNextHop
 from pipsocks.upstream.hop import Hop, HTTPHop, SocksHop, makeHop
@@ -86,11 +86,12 @@ class Chain:
         """The way to the last hop, with TLS to it, without asking it for a tunnel; fails as `connect` does."""
         return self._named(self.hops[-1].reach(self._toLast(), self.network))
 
-    def datagrams(self, judge: Judge) -> Deferred[Outlet]:
+    def datagrams(self, judge: Judge) -> Deferred[Any]:
         """
         A way out for datagrams, as far as `judge` lets them: straight, or through a chain's only hop.
 
-        It fails with `Refusal` as `connect` does, and with PS-UP25 where that hop is no SOCKS 5, or there are more.
+        @return: fires with a `Direct` or a `ThroughHop`. It fails with `Refusal` as `connect` does, and with PS-UP25
+            where that hop is no SOCKS 5, or there are more.
         """
         if not self.hops:
             return succeed(Direct(self.network, judge))
@@ -102,12 +103,12 @@ class Chain:
         associating: Deferred[Any] = self._named(hop.associate(self._toLast(), self.network)).connect(factory)
         return associating.addCallback(lambda control: ThroughHop(self.network, judge, control, hop.remote))
 
-    def awaitArrival(self, expected: Destination, judge: Judge, protocolFactory: IProtocolFactory) -> Deferred[Arrival]:
+    def awaitArrival(self, expected: Destination, judge: Judge, protocolFactory: IProtocolFactory) -> Deferred[Any]:
         """
         Wait for a connection from `expected`, which gets a protocol of `protocolFactory`.
 
-        It fails with `Refusal` as `pipsocks.upstream.arrival.awaitArrival` does, and with PS-UP25 where the chain is
-        not direct.
+        @return: fires with an `Arrival`. It fails with `Refusal` as `pipsocks.upstream.arrival.awaitArrival` does, and
+            with PS-UP25 where the chain is not direct.
         """
         if self.hops:
             return fail(Refusal("PS-UP25", chain=self.name, detail="BIND"))

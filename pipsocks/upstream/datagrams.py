@@ -281,6 +281,3 @@ class ThroughHop:
             self._inlet.dropped()
         else:
             self._inlet.came(datagram.host, datagram.port, datagram.data)
-
-
-Outlet = Direct | ThroughHop

@@ -45,6 +45,9 @@ def _nothingIsOwn(host: str, port: int) -> bool:
 class Judge(Protocol):
     """Tells where the client of a session may go: the refusal to tell it, or None for yes."""
 
+    def before(self, destination: Destination) -> Refusal | None:
+        """On what was asked for, before anything is looked up."""
+
     def at(self, destination: Destination, address: str) -> Refusal | None:
         """On the very address that is dialled for `destination`."""
 

@@ -14,7 +14,6 @@ from pipsocks.front.listener import Listener, ListenerFactory
 from pipsocks.gateway.session import Gateway
 from pipsocks.model import Destination, Login
 from pipsocks.observe.journal import Journal, jsonLine
-from pipsocks.policy.rules import Guard
 from pipsocks.refusal import Refusal
 from pipsocks.relay import Relays
 from tests.front.proxy import ProxyTestCase, tick
@@ -91,7 +90,7 @@ class ForwardTestCase(ProxyTestCase):
             chains=tuple(self.ways),
             relays=Relays(reactor),
             journal=Journal(self.lines.append, jsonLine, self.clock.seconds, lambda: 0.0),
-            guard=Guard(self.rules, lambda host, port: port == 9),
+            guard=self.guard(),
             via=self.via,
         )
         listener = Listener("http", "http", gateway, self.clock, self.clients, self.forward, None, **settings)  # type: ignore[arg-type]

@@ -291,13 +291,26 @@ class ClosingTests(HopCase):
         """A hop that does not speak HTTP is named, and a GET goes on."""
         client = await self.open()
         (await self.asked(client, GET, self.one))[0].write(b"SSH-2.0\r\n")
-        (await self.arrived(self.two)).write(OK)
+        (await self.arrived(self.two)).write(OK.replace(b"\r\n\r\n", b"\r\nConnection: Keep-Alive\r\n\r\n", 1))
         await self.expect(client, 200, b"ok")
         client.write(POST)
         talk = self.two.factory.talks[0]
         await talk.readUntil(b"abc")
         talk.write(b"\x15\x03\x03")
         self.assertIn(b"PS-UP07 upstream two does not speak HTTP", await self.expect(client, 502))
+
+
+    async def test_noPromise(self) -> None:
+        """A POST, which nobody may send twice, does not go out on a hop's connection that it never promised to keep."""
+        client = await self.open()
+        hop, _ = await self.asked(client, GET, self.one)
+        hop.write(OK)
+        await self.expect(client, 200, b"ok")
+        fresh, request = await self.asked(client, POST, self.one)
+        self.assertIsNot(fresh, hop)
+        self.assertTrue(request.startswith(b"POST "), request)
+        fresh.write(OK)
+        await self.expect(client, 200, b"ok")
 
 
 class SilenceTests(HopCase):

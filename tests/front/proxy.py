@@ -106,7 +106,7 @@ class ProxyTestCase(TestCase):
             chains=(self.chain,),
             relays=Relays(reactor),
             journal=journal,
-            guard=Guard(self.rules, lambda host, port: port == 9),
+            guard=self.guard(),
             timeouts=TimeoutSettings(),
         )
         networks = [ipaddress.ip_network(text) for text in settings.pop("networks", [])]
@@ -122,6 +122,10 @@ class ProxyTestCase(TestCase):
             **settings,
         )
         return await listen(self, ListenerFactory(listener))
+
+    def guard(self) -> Guard:
+        """Who may go where: by `rules`, and as if every port 9 were ours."""
+        return Guard(self.rules, lambda host, port: port == 9)
 
     async def client(self, protocol: str = "socks", **settings: Any) -> Talk:
         """A client that is connected to a new listener."""

@@ -15,7 +15,7 @@ class BasicTests(SynchronousTestCase):
 
     def test_good(self) -> None:
         """The user ends at the first colon; octets stay as they are, and either may be empty."""
-        for user, password in ((b"ann", b"secret"), (b"ann", b"a:b:"), (b"", b""), (b"\xc3\xa4\xe4", b"\x00\xff")):
+        for user, password in ((b"ann", b"secret"), (b"ann", b"a:b:"), (b"", b""), ("ä".encode(), b"\x00\x7f")):
             value = b"Basic " + base64.b64encode(user + b":" + password)
             for spelling in (value, value.replace(b"Basic", b"bAsIC"), value.replace(b" ", b"   ")):
                 self.assertEqual(basicCredentials([spelling]), (user, password))
@@ -33,3 +33,8 @@ class BasicTests(SynchronousTestCase):
             [b"Basic YTpi="], [b"Basic Y-_i"], [b"Basic YWI="], [good, good], [b"Basic YTpi\n"],
         ):  # fmt: skip
             self.assertEqual(self.assertRaises(Refusal, basicCredentials, values).slug.code, "PS-AU02", values)
+
+    def test_latin1(self) -> None:
+        """Octets that are no UTF-8 are Latin-1, as urllib3 sends it, and become UTF-8."""
+        values = [b"Basic " + base64.b64encode("ä:é".encode("latin-1"))]
+        self.assertEqual(basicCredentials(values), ("ä".encode(), "é".encode()))

@@ -146,10 +146,10 @@ class SocksTests(ProxyTestCase):
         self.assertEqual((await client.readAll())[:2], b"\x00\x5b")
         self.assertEqual([str(d) for d in self.chain.asked], ["index.example:443", "127.0.0.1:443"])
 
-    async def test_bind(self) -> None:
-        """A command that is not served yet has its reply, and the journal a line."""
+    async def test_unknownCommand(self) -> None:
+        """A command that nobody knows has its reply, and the journal a line."""
         client = await self.client()
-        client.write(GREETING + b"\x05\x02\x00\x01\x7f\x00\x00\x01\x00\x50")
+        client.write(GREETING + b"\x05\x09\x00\x01\x7f\x00\x00\x01\x00\x50")
         self.assertEqual((await client.readAll())[2:4], b"\x05\x07")
         self.assertEqual((await self.written())[0]["outcome"], "command_unsupported")
 

@@ -89,7 +89,14 @@ class FaultTests(SynchronousTestCase):
     def test_badSOCKS(self) -> None:
         """A request that is none gets the codec's reply."""
         answer = b"\x05\x00\x05\x07\x00\x01" + bytes(6)
-        self.assertEqual(self.said(self.begin(), GREETING, b"\x05\x02"), (answer, "closed"))
+        self.assertEqual(self.said(self.begin(), GREETING, b"\x05\x09"), (answer, "closed"))
+
+    def test_otherCommands(self) -> None:
+        """BIND and UDP ASSOCIATE are not carried out."""
+        answer = b"\x05\x00\x05\x07\x00\x01" + bytes(6)
+        for command in (2, 3):
+            request = bytes([5, command, 0, 1]) + bytes(6)
+            self.assertEqual(self.said(self.begin(), GREETING, request), (answer, "closed"))
 
     def test_http(self) -> None:
         """Faults of an HTTP conversation, the head in two pieces."""

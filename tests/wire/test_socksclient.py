@@ -45,6 +45,13 @@ class RequestTests(SynchronousTestCase):
         self.assertEqual(b"\x05\x01\x00", SocksClient(5, "a.example", 443, None).start())
         self.assertEqual(b"\x05\x02\x00\x02", SocksClient(5, "a.example", 443, LOGIN).start())
 
+    def test_associate(self) -> None:
+        """SOCKS 5 can be asked for an association in place of a connection."""
+        client = SocksClient(5, "0.0.0.0", 0, None, command=3)
+        client.start()
+        client.receive(b"\x05\x00")
+        self.assertEqual(Send(b"\x05\x03\x00\x01" + bytes(6)), client.next())
+
     def test_addresses(self) -> None:
         """Names go as names, literals as addresses of their family."""
         for host, field in (
