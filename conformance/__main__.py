@@ -9,6 +9,7 @@ installs nothing; peers that are not there are named.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections import Counter
 
@@ -30,6 +31,7 @@ def main(arguments: list[str]) -> int:
         help="ask only for behaviours whose id contains TEXT, print what was seen, and write nothing",
     )  # fmt: skip
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the proxies are ended too
     if options.list:
         for behaviour in BEHAVIOURS.values():
             print(f"{behaviour.id}: {behaviour.title} ({behaviour.source})")

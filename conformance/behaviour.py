@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import attrs
@@ -119,13 +119,18 @@ def register(behaviour: Behaviour) -> None:
     BEHAVIOURS[behaviour.id] = behaviour
 
 
-def asks(name: str, source: str, *protocols: str, variant: str = PLAIN) -> Callable[[Test], Test]:
-    """Make a behaviour of a function, for each of `protocols`. Its docstring's first line is the title."""
+def asks(name: str, source: str | Mapping[str, str], *protocols: str, variant: str = PLAIN) -> Callable[[Test], Test]:
+    """
+    Make a behaviour of a function, for each of `protocols`. Its docstring's first line is the title.
+
+    A `source` by protocol names the protocols as well.
+    """
 
     def decorate(test: Test) -> Test:
         title = (test.__doc__ or "").strip().partition("\n")[0].removesuffix(".")
-        for protocol in protocols:
-            register(Behaviour(protocol, name, title, source, test, variant))
+        sources = dict.fromkeys(protocols, source) if isinstance(source, str) else source
+        for protocol, each in sources.items():
+            register(Behaviour(protocol, name, title, each, test, variant))
         return test
 
     return decorate
@@ -134,7 +139,7 @@ def asks(name: str, source: str, *protocols: str, variant: str = PLAIN) -> Calla
 def expect(seen: object, wanted: object, what: str) -> None:
     """Raise `Unlike` where `seen` is not what is wanted."""
     if seen != wanted:
-        raise Unlike(f"{what} {_short(seen)}")
+        raise Unlike(f"{what} {_short(seen)}".removeprefix("it "))
 
 
 def _short(value: object) -> str:

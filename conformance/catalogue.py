@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from conformance import answers, connect, forward, relay, smuggling, socks
-from conformance.behaviour import BEHAVIOURS
+from typing import Final
 
-MODULES = (relay, socks, connect, forward, answers, smuggling)
+from conformance import answers, connect, forward, kept, login, methods, odd, relay, smuggling, socks, socks4, uploads
+from conformance.behaviour import BEHAVIOURS as _REGISTERED
+from conformance.behaviour import Behaviour
 
-__all__ = ["BEHAVIOURS", "MODULES"]
+_ORDER: Final = [
+    module.__name__
+    for module in (relay, methods, socks, socks4, connect, login, forward, uploads, kept, answers, odd, smuggling)
+]
+
+BEHAVIOURS: Final[dict[str, Behaviour]] = {
+    each.id: each for each in sorted(_REGISTERED.values(), key=lambda each: _ORDER.index(each.test.__module__))
+}
+"""By id, in the order in which they are read."""

@@ -13,6 +13,7 @@ from conformance.talk import Head, Talk, readHeadBytes
 _FIELD: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
 _REQUEST: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [\x21-\x7e\x80-\xff]+ HTTP/1\.[01]")
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] [0-9]{3}(?: [\t\x20-\x7e\x80-\xff]*)?")
+_FRAMING: Final = re.compile(rb"(?i)(?:content-length|transfer-encoding|host):")
 _CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
 
 
@@ -102,7 +103,8 @@ def _behindChunks(raw: bytes) -> bytes | None:
         size = int(match[1], 16)
         if not size:
             trailers, mark, behind = (b"\r\n" + rest).partition(b"\r\n\r\n")
-            if any(not _FIELD.fullmatch(each) for each in trailers.split(b"\r\n")[1:] if mark):
+            fields = trailers.split(b"\r\n")[1:] if mark else []
+            if any(not _FIELD.fullmatch(each) or _FRAMING.match(each) for each in fields):
                 return None
             return behind
         end = rest[size : size + 2]

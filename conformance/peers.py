@@ -109,10 +109,8 @@ def running(peer: Peer, variant: str) -> Iterator[Running]:
 def _end(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(3)
-    except subprocess.TimeoutExpired:
-        pass
     with contextlib.suppress(ProcessLookupError):  # children of some outlive their parent
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -271,7 +269,7 @@ PEERS: Final = (
     Peer("microsocks", SOCKS[:1], _which("microsocks"), _package("microsocks"), _microsocks, _UNSET),
     Peer("squid", HTTP, _which("squid"), _package("squid"), _squid),
     Peer("tinyproxy", HTTP, _which("tinyproxy"), _package("tinyproxy-bin"), _tinyproxy),
-    Peer("pproxy", SOCKS + HTTP, _module("pproxy"), _distribution("pproxy"), _pproxy, _UNSET),
+    Peer("pproxy", SOCKS[:2] + HTTP, _module("pproxy"), _distribution("pproxy"), _pproxy, _UNSET),
     Peer("proxy.py", HTTP, _module("proxy"), _distribution("proxy.py"), _proxyPy),
 )  # fmt: skip
 """Ours first."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import attrs
 
-from conformance.behaviour import FAIL, HASTY, NOT_APPLICABLE, PROTOCOLS, Address, Behaviour, Verdict
+from conformance.behaviour import FAIL, HASTY, LOGIN, NOT_APPLICABLE, PROTOCOLS, Address, Behaviour, Verdict
 from conformance.peers import Peer, Running, running
 
 AT_ONCE: Final = 4
@@ -79,12 +79,16 @@ def _ask(peer: Peer, variant: str, asked: list[Behaviour]) -> dict[str, Verdict]
 
 
 def _askAgain(proxy: Running, again: list[Behaviour], verdicts: dict[str, Verdict]) -> list[Behaviour]:
-    """Each once more by itself, until the proxy has died of one; those that are left then."""
+    """
+    Each once more by itself; those that are left for a fresh process.
+
+    That is when the proxy has died of a question, and behind each one about a login, since some remember logins.
+    """
     for number, behaviour in enumerate(again):
         verdict = behaviour.judge(proxy.address(behaviour.protocol))
         if not proxy.alive:
             verdict = Verdict(FAIL, f"{verdict.observed}; the proxy ended")
         verdicts[behaviour.id] = verdict
-        if not proxy.alive:
+        if not proxy.alive or behaviour.variant == LOGIN:
             return again[number + 1 :]
     return []

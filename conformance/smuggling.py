@@ -115,21 +115,21 @@ _ALL: Final = b"Content-Length: %d\r\n" % (len(_NONE) + _GROWS)
 
 _row("cl-te", "RFC 9112, 6.1 (MUST close behind it)", "Content-Length beside Transfer-Encoding hides no second request",
      _POST + _ALL + b"Transfer-Encoding: chunked\r\n\r\n" + _NONE)  # fmt: skip
-_row("te-cl", "RFC 9112, 6.1 (MUST close behind it)", "Transfer-Encoding beside a short Content-Length hides no second request",
+_row("te-cl", "RFC 9112, 6.1 (MUST close behind it)", "A short Content-Length beside Transfer-Encoding hides nothing",
      _POST + b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n%x\r\n" % (len(_HIDDEN) + _GROWS)
      + _HIDDEN + b"\r\n0\r\n\r\n")  # fmt: skip
-_row("two-lengths", "RFC 9112, 6.3 (5) (MUST reject)", "Two different lengths are no request",
+_row("two-lengths", "RFC 9112, 6.3 (5)", "Two different lengths hide no second request",
      _POST + b"Content-Length: 0\r\n" + _ALL + b"\r\n" + _NONE)  # fmt: skip
 _row("same-lengths", "RFC 9112, 6.3 (5)", "The same length twice is refused, or sent on once",
      _POST + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello")  # fmt: skip
 for _label, _value, _title in (
     ("plus", b"+5", "A length with a sign is refused, or sent on without it"),
-    ("hex", b"0x5", "A length in hexadecimal is not understood in two ways"),
+    ("hex", b"0x5", "A length in hexadecimal is not passed on"),
     ("list", b"5, 5", "A length that is a list is refused, or sent on once"),
-    ("minus", b"-5", "A negative length is refused"),
-    ("huge", b"18446744073709551621", "A length over 64 bits is refused"),
-    ("underscore", b"0_5", "A length with an underscore is refused"),
-    ("space", b"5 5", "A length with a blank in it is refused"),
+    ("minus", b"-5", "A negative length is not passed on"),
+    ("huge", b"18446744073709551621", "A length over 64 bits is not passed on"),
+    ("underscore", b"0_5", "A length with an underscore is not passed on"),
+    ("space", b"5 5", "A length with a blank in it is not passed on"),
     ("empty", b"", "An empty length is refused, or dropped"),
 ):
     _row(f"length-{_label}", "RFC 9110, 8.6; RFC 9112, 6.3 (5)", _title, _length(_value))
@@ -162,7 +162,7 @@ for _label, _source, _field, _title in (
     ),
     (
         "colon",
-        "RFC 9112, 5.1 (MUST reject)",
+        "RFC 9112, 5.1",
         b"Transfer-Encoding : chunked",
         "A blank before the colon hides no second request",
     ),
@@ -190,19 +190,19 @@ _row("coding-http10", "RFC 9112, 6.1 (MUST close behind it)", "A coding in HTTP/
      + b"Transfer-Encoding: chunked\r\n\r\n" + _NONE)  # fmt: skip
 
 for _label, _chunks, _title in (
-    ("hex", b"0x5\r\nhello\r\n0\r\n\r\n", "A chunk size with 0x is refused"),
-    ("plus", b"+5\r\nhello\r\n0\r\n\r\n", "A chunk size with a sign is refused"),
-    ("underscore", b"0_5\r\nhello\r\n0\r\n\r\n", "A chunk size with an underscore is refused"),
-    ("huge", b"10000000000000005\r\nhello\r\n0\r\n\r\n", "A chunk size over 64 bits is refused"),
+    ("hex", b"0x5\r\nhello\r\n0\r\n\r\n", "A chunk size with 0x is not passed on"),
+    ("plus", b"+5\r\nhello\r\n0\r\n\r\n", "A chunk size with a sign is not passed on"),
+    ("underscore", b"0_5\r\nhello\r\n0\r\n\r\n", "A chunk size with an underscore is not passed on"),
+    ("huge", b"10000000000000005\r\nhello\r\n0\r\n\r\n", "A chunk size over 64 bits is not passed on"),
     ("lf", b"5\nhello\r\n0\r\n\r\n", "A chunk line that ends with LF alone is refused, or mended"),
-    ("long", b"3\r\nhello\r\n0\r\n\r\n" + _HIDDEN, "A chunk longer than its size is refused"),
+    ("long", b"3\r\nhello\r\n0\r\n\r\n" + _HIDDEN, "A chunk longer than its size hides no second request"),
     ("extension-lf", b"5;a\nb\r\nhello\r\n0\r\n\r\n", "A bare LF in a chunk extension is refused, or not passed on"),
-    ("empty", b"\r\nhello\r\n0\r\n\r\n", "A chunk line without a size is refused"),
-    ("end", b"5\r\nhello\r\n0\r\n\rX" + _HIDDEN, "A broken end of the chunks is refused"),
+    ("empty", b"\r\nhello\r\n0\r\n\r\n", "A chunk line without a size is not passed on"),
+    ("end", b"5\r\nhello\r\n0\r\n\rX" + _HIDDEN, "A broken end of the chunks hides no second request"),
     (
         "trailer",
         b"5\r\nhello\r\n0\r\nContent-Length: 50\r\n\r\n",
-        "A Content-Length in the trailers is not passed on as one",
+        "A Content-Length in the trailers is not passed on",
     ),
 ):
     _row(f"chunk-{_label}", "RFC 9112, 7.1", _title, _CHUNKED + _chunks)
@@ -210,13 +210,13 @@ for _label, _chunks, _title in (
 _GET: Final = b"GET http://ORIGIN/ HTTP/1.1\r\nHost: ORIGIN\r\n"
 for _name, _source, _title, _sent in (
     ("bare-lf", "RFC 9112, 2.2", "A head with bare LFs is refused, or mended", _GET.replace(b"\r\n", b"\n") + b"\n"),
-    ("nul", "RFC 9110, 5.5 (MUST reject or replace)", "A NUL in a field is not passed on", _GET + b"A: b\0c\r\n\r\n"),
+    ("nul", "RFC 9110, 5.5", "A NUL in a field is not passed on", _GET + b"A: b\0c\r\n\r\n"),
     ("bare-cr", "RFC 9112, 2.2", "A bare CR in a field is not passed on", _GET + b"A: b\rC: d\r\n\r\n"),
     ("fold", "RFC 9112, 5.2", "A folded field is refused, or unfolded", _GET + b"A: b\r\n c\r\n\r\n"),
-    ("space-colon", "RFC 9112, 5.1 (MUST reject)", "A blank before a colon is not passed on", _GET + b"A : b\r\n\r\n"),
+    ("space-colon", "RFC 9112, 5.1", "A blank before a colon is not passed on", _GET + b"A : b\r\n\r\n"),
     ("no-colon", "RFC 9112, 5", "A line without a colon is not passed on", _GET + b"nonsense\r\n\r\n"),
     ("bad-name", "RFC 9110, 5.1", "A field name that is none is not passed on", _GET + b"A(b): c\r\n\r\n"),
-    ("two-hosts", "RFC 9112, 3.2 (MUST reject)", "Two Hosts are refused, or become one", _GET + b"Host: other\r\n\r\n"),
+    ("two-hosts", "RFC 9112, 3.2", "Two Hosts are refused, or become one", _GET + b"Host: other\r\n\r\n"),
     ("spaces", "RFC 9112, 3", "A request line with blanks in its target is refused, or mended",
      _GET.replace(b"ORIGIN/ ", b"ORIGIN/a b ", 1) + b"\r\n"),
     ("tabs", "RFC 9112, 3", "A request line with tabs is refused, or mended",
@@ -228,9 +228,9 @@ for _name, _source, _title, _sent in (
     ("http09", "RFC 9112, 3", "A request without a version is refused, or gets one", b"GET http://ORIGIN/\r\n\r\n"),
     ("version", "RFC 9112, 2.3", "A version that is none is refused, or replaced",
      _GET.replace(b"HTTP/1.1", b"HTTP/1.1.1") + b"\r\n"),
-    ("no-host", "RFC 9112, 3.2 (MUST reject)", "A request of HTTP/1.1 without a Host is refused, or gets one",
+    ("no-host", "RFC 9112, 3.2", "A request of HTTP/1.1 without a Host is refused, or gets one",
      b"GET http://ORIGIN/ HTTP/1.1\r\n\r\n"),
-    ("fragment", "RFC 9112, 3.2.2; RFC 3986, 4.3", "A fragment in the URL does not move its host",
-     b"GET http://ORIGIN#@elsewhere.invalid/ HTTP/1.1\r\nHost: ORIGIN\r\n\r\n"),
+    ("fragment", "RFC 9112, 3.2.2; RFC 3986, 4.3", "A fragment in the URL does not become its host",
+     b"GET http://elsewhere.invalid#@ORIGIN/hidden HTTP/1.1\r\nHost: ORIGIN\r\n\r\n"),
 ):  # fmt: skip
     _row(_name, _source, _title, _sent)

@@ -27,6 +27,9 @@ handshake is the question, that is set as well. What a proxy fails beside other 
 and that verdict counts. All that is said below was seen on the day and with the version named; other versions and
 other configurations may do otherwise.
 
+Of the requests that two readers could take for different ones, the origin must see nothing or exactly one that is
+unambiguous: a proxy that mends them passes, even where the RFC demands that it refuse them.
+
 Where the source of a behaviour is *ours*, no RFC demands it of a proxy: pipsocks does of itself, or some client needs
 it. Where it names an RFC the text there says MUST only where that is written here. *n.a.* means that the proxy does not
 speak that protocol, or cannot be set up for the question.

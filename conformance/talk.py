@@ -1,4 +1,4 @@
-"""The tester's own ends: raw sockets towards the proxy, and raw origins behind it. Loopback only, nothing waits for ever."""
+"""The tester's own ends: raw sockets towards the proxy, raw origins behind it. On loopback, and bounded in time."""
 
 from __future__ import annotations
 

@@ -64,11 +64,18 @@ def greet(at: Address) -> Talk:
     try:
         if at.protocol == "socks5":
             talk.send(GREETING)
-            expect(talk.read(2), b"\x05\x00", "chose the method")
+            expectMethod(talk, 0)
     except BaseException:
         talk.close()
         raise
     return talk
+
+
+def expectMethod(talk: Talk, wanted: int) -> None:
+    """Read the choice of a method."""
+    version, chosen = talk.read(2)
+    if version != 5 or chosen != wanted:
+        raise Unlike(f"chose the method {chosen:02X}" if version == 5 else f"answered as version {version}")
 
 
 def socks5Reply(talk: Talk) -> tuple[int, str, int]:
@@ -106,7 +113,7 @@ def opened(at: Address, origin: Origin, receive: int = 0) -> Iterator[tuple[Talk
     with dial(at.host, at.port, receive) as near:
         if at.protocol == "socks5":
             near.send(GREETING)
-            expect(near.read(2), b"\x05\x00", "chose the method")
+            expectMethod(near, 0)
         near.send(requestBytes(at.protocol, origin.host, origin.port))
         granted, said = answer(at.protocol, near)
         if not granted:
@@ -143,4 +150,13 @@ def refusedOrClosed(at: Address, near: Talk) -> str:
         return "reset without an answer"
     if granted:
         raise Unlike(f"{said}, success")
+    return said
+
+
+def notServed(at: Address, near: Talk, origin: Origin) -> str:
+    """No success, within bounds, and nothing at the origin."""
+    near.socket.settimeout(5)
+    said = refusedOrClosed(at, near)
+    if not origin.isAlone(0.2):
+        raise Unlike(f"{said}, but connected")
     return said

@@ -26,9 +26,6 @@ class Inlet(Protocol):
 class Outlet(Protocol):
     """The way out. It judges each datagram by itself."""
 
-    def begin(self, inlet: Inlet) -> None:
-        """Work for `inlet` from now on."""
-
     def send(self, destination: Destination, data: bytes) -> None:
         """Send a datagram, sooner or later or not at all; the inlet is told."""
 

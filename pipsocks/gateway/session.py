@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IProtocolFactory, IReactorTime, IStreamC
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
-from pipsocks.gateway.datagrams import Outlet
+from pipsocks.gateway.datagrams import Inlet, Outlet
 from pipsocks.gateway.doubt import Failing
 from pipsocks.gateway.judge import Guard, Judge
 from pipsocks.gateway.search import search
@@ -63,7 +63,7 @@ class Chain(Protocol):
     def reachLast(self) -> IStreamClientEndpoint:
         """The way to the last hop, which is not asked for a tunnel."""
 
-    def datagrams(self, judge: Judge) -> Deferred[Outlet]:
+    def datagrams(self, judge: Judge, inlet: Inlet) -> Deferred[Outlet]:
         """A way out for datagrams, as far as `judge` lets them. Fails as `connect` does; PS-UP25 if there is none."""
 
     def awaitArrival(self, expected: Destination, judge: Judge, protocolFactory: IProtocolFactory) -> Deferred[Arrival]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import attrs
 from twisted.internet.error import CannotListenError, MessageLengthError
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import DatagramProtocol
 from twisted.python.failure import Failure
 
@@ -63,16 +63,18 @@ class Associations:
         here, peer = near.transport.getHost(), near.transport.getPeer()
         if not hasattr(here, "host"):
             raise Refusal("PS-RQ08", detail="UDP ASSOCIATE over a unix socket")
-        _, outlet = await gateway.search(request.destination, entry, lambda chain: chain.datagrams(judge))
-        association = Association(gateway, near, entry, outlet, _plain(peer.host), _declared(request, peer.host))
+        association = Association(gateway.clock, near, entry, _plain(peer.host), _declared(request, peer.host))
+        port = self._listen(association, _plain(here.host, zone=True))
         try:
-            port = self._listen(association, _plain(here.host, zone=True))
-        except Refusal:
-            outlet.close()
+            _, outlet = await gateway.search(
+                request.destination, entry, lambda chain: chain.datagrams(judge, association)
+            )
+        except BaseException:
+            association.close()
             raise
         conversation.accept((self._told(here.host), port))
         entry.relay = "udp"
-        association.begin()
+        association.begin(outlet)
 
     def _told(self, here: str) -> str:
         """The address for the client. One of the other family would be of no use to it: its peer is checked."""
@@ -108,33 +110,34 @@ class Association(DatagramProtocol):
     noisy = False
     transport: Any
 
-    def __init__(
-        self, gateway: Gateway, near: Stream, entry: Entry, outlet: Outlet, client: str, declaredPort: int
-    ) -> None:
-        self._clock = gateway.clock
+    def __init__(self, clock: IReactorTime, near: Stream, entry: Entry, client: str, declaredPort: int) -> None:
+        self._clock = clock
         self._near = near
         self._entry = entry
-        self._outlet = outlet
+        self._outlet: Outlet | None = None
         self._client = client
         self._port = declaredPort
         self._to = client, declaredPort
         self._up = self._down = self._dropped = 0
-        self._last = gateway.clock.seconds()
+        self._last = clock.seconds()
         self._timer: IDelayedCall | None = None
-        self._ended = False
 
-    def begin(self) -> None:
+    def begin(self, outlet: Outlet) -> None:
         """The client was told where to send: live until it leaves, or nothing moves."""
+        self._outlet = outlet
         self._timer = self._clock.callLater(IDLE_SECONDS, self._look)
-        self._outlet.begin(self)
         self._near.follow(self)
+
+    def close(self) -> None:
+        """Nothing comes of it."""
+        self.transport.stopListening()
 
     # the client's datagrams
 
     def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
         """Send it on, unless it is a stranger's or nothing that could be sent."""
         host, port = addr[:2]
-        if self._ended:
+        if self._outlet is None:
             return
         if _plain(host) != self._client or self._port not in (0, port):
             self._dropped += 1
@@ -200,13 +203,14 @@ class Association(DatagramProtocol):
             self._end("idle")
 
     def _end(self, token: str) -> None:
-        if self._ended:
+        outlet = self._outlet
+        if outlet is None:
             return
-        self._ended = True
+        outlet.close()
+        self._outlet = None
         if self._timer is not None:
             self._timer.cancel()
-        self._outlet.close()
-        self.transport.stopListening()
+        self.close()
         self._near.transport.loseConnection()
         self._entry.close(Ended(token, self._up, self._down, self._dropped))
 

@@ -17,7 +17,7 @@ from zope.interface import implementer
 from pipsocks.model import Destination, Login
 from pipsocks.refusal import Refusal
 from pipsocks.upstream.arrival import awaitArrival
-from pipsocks.upstream.datagrams import Control, Direct, ThroughHop
+from pipsocks.upstream.datagrams import Control, Direct, Inlet, ThroughHop
 from pipsocks.upstream.dial import Dial, Judge, Network
 from pipsocks.upstream.failures import onNextHop
 from pipsocks.upstream.hop import Hop, HTTPHop, SocksHop, makeHop
@@ -86,22 +86,22 @@ class Chain:
         """The way to the last hop, with TLS to it, without asking it for a tunnel; fails as `connect` does."""
         return self._named(self.hops[-1].reach(self._toLast(), self.network))
 
-    def datagrams(self, judge: Judge) -> Deferred[Any]:
+    def datagrams(self, judge: Judge, inlet: Inlet) -> Deferred[Any]:
         """
-        A way out for datagrams, as far as `judge` lets them: straight, or through a chain's only hop.
+        A way out for the datagrams of `inlet`, as far as `judge` lets them: straight, or through a chain's only hop.
 
         @return: fires with a `Direct` or a `ThroughHop`. It fails with `Refusal` as `connect` does, and with PS-UP25
             where that hop is no SOCKS 5, or there are more.
         """
         if not self.hops:
-            return succeed(Direct(self.network, judge))
+            return succeed(Direct(self.network, judge, inlet))
         hop = self.hops[0]
         if len(self.hops) > 1 or not isinstance(hop, SocksHop) or hop.version != VERSION_5:
             return fail(Refusal("PS-UP25", chain=self.name, detail="UDP ASSOCIATE"))
         factory = Factory.forProtocol(Control)
         factory.noisy = False
         associating: Deferred[Any] = self._named(hop.associate(self._toLast(), self.network)).connect(factory)
-        return associating.addCallback(lambda control: ThroughHop(self.network, judge, control, hop.remote))
+        return associating.addCallback(lambda control: ThroughHop(self.network, judge, inlet, control, hop.remote))
 
     def awaitArrival(self, expected: Destination, judge: Judge, protocolFactory: IProtocolFactory) -> Deferred[Any]:
         """

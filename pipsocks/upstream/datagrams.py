@@ -144,16 +144,13 @@ class Direct:
     Only who was written to, at that very port, may answer: anybody else is a stranger to the client.
     """
 
-    def __init__(self, network: Network, judge: Judge) -> None:
+    def __init__(self, network: Network, judge: Judge, inlet: Inlet) -> None:
         self._network = network
         self._judge = judge
+        self._inlet = inlet
+        self._lookups = Lookups(network, judge, inlet, self._put)
         self._sockets: dict[str, Socket] = {}
         self._peers: OrderedDict[tuple[str, int], None] = OrderedDict()
-
-    def begin(self, inlet: Inlet) -> None:
-        """Work for `inlet` from now on."""
-        self._inlet = inlet
-        self._lookups = Lookups(self._network, self._judge, inlet, self._put)
 
     def send(self, destination: Destination, data: bytes) -> None:
         """Send a datagram of the client's, if it may go there."""
@@ -202,12 +199,10 @@ class Control(StreamProtocol):
 
     def __init__(self) -> None:
         self.bound: tuple[str, int] | None = None
-        self.lost = False
         self.whenLost: Callable[[], None] = lambda: None
 
     def connectionLost(self, reason: Failure = Failure(ConnectionError())) -> None:  # noqa: B008
         """The hop has ended the association."""
-        self.lost = True
         self.whenLost()
 
 
@@ -218,14 +213,15 @@ class ThroughHop:
     @ivar remote: names are sent to the hop, which looks them up.
     """
 
-    def __init__(self, network: Network, judge: Judge, control: Control, remote: bool) -> None:
+    def __init__(self, network: Network, judge: Judge, inlet: Inlet, control: Control, remote: bool) -> None:
         """
         @raise Refusal: there is no socket to be had (PS-LM01).
         """
-        self._network = network
         self._judge = judge
+        self._inlet = inlet
         self._control = control
         self._remote = remote
+        self._lookups = Lookups(network, judge, inlet, self._put)
         host, port = control.bound or (_UNTOLD.host, 0)
         told = Destination(host, port).address
         if told is None or told.is_unspecified:
@@ -238,14 +234,7 @@ class ThroughHop:
         except CannotListenError:
             control.transport.loseConnection()
             raise Refusal("PS-LM01") from None
-
-    def begin(self, inlet: Inlet) -> None:
-        """Work for `inlet` from now on."""
-        self._inlet = inlet
-        self._lookups = Lookups(self._network, self._judge, inlet, self._put)
-        self._control.whenLost = inlet.over
-        if self._control.lost:
-            inlet.over()
+        control.whenLost = inlet.over
 
     def send(self, destination: Destination, data: bytes) -> None:
         """Send a datagram of the client's, if it may go there."""

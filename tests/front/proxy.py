@@ -117,7 +117,7 @@ class ProxyTestCase(TestCase):
             clock=self.clock,  # type: ignore[arg-type]
             clients=self.clients,
             forward=settings.pop("forward", None),
-            associations=Associations(reactor),
+            associations=settings.pop("associations", None) or Associations(reactor),
             networks=networks,
             **settings,
         )

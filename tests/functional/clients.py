@@ -6,6 +6,7 @@ import fcntl
 import functools
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,19 +19,31 @@ from urllib.parse import quote
 
 import attrs
 
-from tests.functional.origins import VERSION, Origin, authorityFile, noise, repositories
+from tests.functional.origins import (
+    DEB_SIZE,
+    DEBS,
+    NPM_VERSION,
+    VERSION,
+    Origin,
+    authorityFile,
+    noise,
+    repositories,
+)
 from tests.functional.processes import PASSWORD, USER, address, cleanEnvironment, requires
 
 ENVIRONMENTS: dict[str, Sequence[str]] = {
     "pip": ("pip", "pysocks==1.7.1"),
     "pip23": ("pip==23.3.2", "pysocks==1.7.1"),
     "uv": ("uv",),
+    "poetry": ("poetry", "pysocks==1.7.1"),
     "libraries": ("pysocks==1.7.1", "httpx[socks]", "aiohttp", "requests"),
 }
 """What each environment holds."""
 
 STALE = 7 * 24 * 3600
 """Seconds after which an environment is made anew, so that the newest pip stays the newest."""
+
+APT_METHODS = "/usr/lib/apt/methods"
 
 NOISE = 300_000
 """The size of the file that clients without packages fetch."""
@@ -266,10 +279,123 @@ pysocksSocks4a = _library("pysocks", "socks4a")
 curlSocks5 = _curl("socks5")
 
 
+def _wget(proxy: Proxy, origin: Origin, host: str, directory: Path) -> Fetched:
+    requires("wget")
+    url = proxy.url("http")
+    command = [
+        "wget", "--no-config", "--no-verbose", "--tries=1", "--output-document=file", f"--ca-certificate={authorityFile()}",
+        "-e", "use_proxy=yes", "-e", f"http_proxy={url}", "-e", f"https_proxy={url}",
+        origin.url(f"/noise/{NOISE}", host),
+    ]  # fmt: skip
+    return _digest(run(command, directory), directory / "file")
+
+
+def _npm(proxy: Proxy, origin: Origin, host: str, directory: Path) -> Fetched:
+    requires("npm")
+    url = proxy.url("http" if proxy.kind == "http" else "socks5h")
+    command = [
+        "npm", "install", "--no-audit", "--no-fund", "--no-update-notifier", "--ignore-scripts", "--fetch-retries=0",
+        f"--registry={origin.url('/npm/', host)}", f"--cafile={authorityFile()}", f"--proxy={url}",
+        f"--https-proxy={url}", "--noproxy=", f"parrot@{NPM_VERSION}",
+    ]  # fmt: skip
+    fetched = run(command, directory, {"NPM_CONFIG_USERCONFIG": "/dev/null", "NODE_OPTIONS": ""})
+    return _digest(fetched, directory / "node_modules/parrot/index.js")
+
+
+def _apt(proxy: Proxy, origin: Origin, host: str, directory: Path) -> Fetched:
+    """`apt-get update` and the download of all packages, with a state of its own and without this machine's sources."""
+    requires("apt-get")
+    url = proxy.url("http" if proxy.kind == "http" else "socks5h")
+    for path in ("state/lists/partial", "cache/archives/partial", "etc/sources.list.d", "etc/apt.conf.d", "root"):
+        (directory / path).mkdir(parents=True)
+    (directory / "etc/sources.list").write_text(f"deb [trusted=yes] {origin.url('/apt/', host)} ./\n")
+    (directory / "state/status").touch()
+    settings = directory / "apt.conf"
+    settings.write_text(
+        f'Dir "{directory}/root";\nDir::Etc "{directory}/etc";\nDir::State "{directory}/state";\n'
+        f'Dir::State::status "{directory}/state/status";\nDir::Cache "{directory}/cache";\n'
+        f'Dir::Bin::methods "{APT_METHODS}";\nDir::Log "{directory}/root";\n'
+        f'APT::Sandbox::User "";\nAcquire::Retries "0";\nAcquire::Languages "none";\n'
+        f'Acquire::http::Proxy "{url}";\nAcquire::https::Proxy "{url}";\n'
+        f'Acquire::https::CaInfo "{authorityFile()}";\n'
+    )
+    extra = {"APT_CONFIG": str(settings)}
+    updated = run(["apt-get", "-qq", "update"], directory, extra)
+    if updated.status != 0:
+        return updated
+    downloaded = run(["apt-get", "-qq", "download", *DEBS], directory, extra)
+    output = updated.output + downloaded.output
+    found = b"".join(file.read_bytes() for file in sorted(directory.glob("*.deb")))
+    return Fetched(downloaded.status, output, hashlib.sha256(found).hexdigest())
+
+
+def _poetry(proxy: Proxy, origin: Origin, host: str, directory: Path) -> Fetched:
+    url = proxy.url("http" if proxy.kind == "http" else "socks5h")
+    (directory / "pyproject.toml").write_text(
+        '[project]\nname = "cage"\nversion = "1.0"\nrequires-python = ">=3.11"\n'
+        "[tool.poetry]\npackage-mode = false\n"
+        f'[[tool.poetry.source]]\nname = "loop"\nurl = "{origin.url("/simple/", host)}"\npriority = "primary"\n'
+    )
+    extra = {
+        "HTTP_PROXY": url, "HTTPS_PROXY": url, "REQUESTS_CA_BUNDLE": str(authorityFile()),
+        "POETRY_CACHE_DIR": str(directory / "cache"), "POETRY_CONFIG_DIR": str(directory / "config"),
+        "POETRY_VIRTUALENVS_IN_PROJECT": "true", "POETRY_VIRTUALENVS_OPTIONS_NO_PIP": "true",
+        "POETRY_KEYRING_ENABLED": "false",
+    }  # fmt: skip
+    command = [environment("poetry") / "bin/poetry", "--no-interaction", "--no-ansi", "add", f"parrot=={VERSION}"]
+    fetched = run(command, directory, extra)
+    return _sung(fetched, next((directory / ".venv/lib").glob("python3*/site-packages"), directory))
+
+
+def _chromium(proxy: Proxy, origin: Origin, host: str, directory: Path) -> Fetched:
+    """What stands on the page once its script has run."""
+    requires("chromium")
+    url = proxy.url("http" if proxy.kind == "http" else "socks5")
+    command = [
+        "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+        "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--ignore-certificate-errors",
+        f"--user-data-dir={directory}/profile", f"--proxy-server={url}", "--proxy-bypass-list=<-loopback>",
+        "--timeout=20000", "--dump-dom", origin.url("/page", host),
+    ]  # fmt: skip
+    fetched = run(command, directory)
+    song = re.search(r"<p id=\"song\">([^<]*)</p>", fetched.output)
+    return attrs.evolve(fetched, digest=song[1] if song else "")
+
+
+def sshCommand(proxy: Proxy, host: str, port: int, key: Path, fetched: str) -> list[str | Path]:
+    """ssh through ``nc -X 5`` to a server of `sshd`, with its output in the file `fetched`."""
+    requires("ssh", "nc")
+    steady = {
+        "ProxyCommand": f"nc -X 5 -x {address(proxy.host, proxy.port)} %h %p", "BatchMode": "yes",
+        "StrictHostKeyChecking": "yes", "UserKnownHostsFile": key.parent / "known", "GlobalKnownHostsFile": "/dev/null",
+        "IdentityFile": key, "IdentitiesOnly": "yes", "IdentityAgent": "none",
+    }  # fmt: skip
+    options = [word for name, value in steady.items() for word in ("-o", f"{name}={value}")]
+    return ["sh", "-c", f'exec "$@" > {fetched}', "sh", "ssh", "-F", "none", "-p", str(port), *options, host]
+
+
+MORE: dict[str, Client] = {
+    "wget": _wget,
+    "git": _git,
+    "npm": _npm,
+    "apt": _apt,
+    "poetry": _poetry,
+    "chromium": _chromium,
+    "requests": CLIENTS["requests"],
+}
+"""Clients that the pairwise table has no room for; wget knows no SOCKS."""
+
+
 def goal(client: str) -> str:
     """What `Fetched.digest` is when a client got all it asked for."""
-    if client in ("pip", "pip23", "uv"):
+    if client in ("pip", "pip23", "uv", "poetry"):
         return "parrot perch"
+    if client == "chromium":
+        return "pretty parrot"
+    if client == "npm":
+        return hashlib.sha256(b"module.exports = 'parrot'\n").hexdigest()
+    if client == "apt":
+        return hashlib.sha256(b"".join(noise(DEB_SIZE + number) for number in range(len(DEBS)))).hexdigest()
     return hashlib.sha256(noise(100_000 if client == "git" else NOISE)).hexdigest()
 
 

@@ -9,11 +9,13 @@ import functools
 import hashlib
 import http.server
 import io
+import json
 import random
 import socket
 import socketserver
 import ssl
 import subprocess
+import tarfile
 import tempfile
 import threading
 import zipfile
@@ -29,6 +31,18 @@ PACKAGES = {"parrot": "perch", "perch": ""}
 """The packages of the index, each with what it requires."""
 
 VERSION = "1.0"
+
+NPM_VERSION = "1.0.0"
+
+DEBS = ("parrot", "perch", "plumage")
+"""The packages of the apt repository."""
+
+DEB_SIZE = 50_000
+
+PAGE = b"<!DOCTYPE html><title>parrot</title><p id=song></p><script src=/song.js></script>"
+"""A page whose song only a browser that runs its script gets to see."""
+
+SCRIPT = b"document.getElementById('song').textContent = ['pretty', 'parrot'].join(' ')"
 
 
 @functools.cache
@@ -97,6 +111,47 @@ def noise(size: int) -> bytes:
 
 
 @functools.cache
+def tarball() -> bytes:
+    """The package of the npm registry: one module that exports a song."""
+    manifest = {"name": "parrot", "version": NPM_VERSION, "main": "index.js"}
+    files = {"package.json": json.dumps(manifest), "index.js": "module.exports = 'parrot'\n"}
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w:gz") as archive:
+        for path, text in files.items():
+            member = tarfile.TarInfo(f"package/{path}")
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))
+    return target.getvalue()
+
+
+def _packument(base: str) -> bytes:
+    """What an npm registry at the URL `base` says of its package."""
+    integrity = "sha512-" + base64.b64encode(hashlib.sha512(tarball()).digest()).decode()
+    dist = {"tarball": f"{base}/parrot/-/parrot-{NPM_VERSION}.tgz", "integrity": integrity}
+    version = {"name": "parrot", "version": NPM_VERSION, "dist": dist}
+    whole = {"name": "parrot", "dist-tags": {"latest": NPM_VERSION}, "versions": {NPM_VERSION: version}}
+    return json.dumps(whole).encode()
+
+
+@functools.cache
+def debs() -> dict[str, bytes]:
+    """A flat apt repository by file name: an index of three packages, its Release, and what apt takes for packages."""
+    files, stanzas = {}, []
+    for number, name in enumerate(DEBS):
+        deb = noise(DEB_SIZE + number)
+        files[f"{name}_1.0_all.deb"] = deb
+        stanzas.append(
+            f"Package: {name}\nVersion: 1.0\nArchitecture: all\nMaintainer: Tests <tests@example.com>\n"
+            f"Filename: ./{name}_1.0_all.deb\nSize: {len(deb)}\nSHA256: {hashlib.sha256(deb).hexdigest()}\n"
+            f"Description: a song\n"
+        )
+    index = "\n".join(stanzas).encode()
+    files["Packages"] = index
+    files["Release"] = f"SHA256:\n {hashlib.sha256(index).hexdigest()} {len(index)} Packages\n".encode()
+    return files
+
+
+@functools.cache
 def repositories() -> Path:
     """The parent of a bare git repository ``parrot.git`` with one commit."""
     work, bare = scratch() / "work", scratch() / "git"
@@ -123,7 +178,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     Answers by path.
 
     ``/simple/`` is the index, ``/files/`` its wheels, ``/noise/N`` is N random bytes, ``/git/`` smart HTTP,
-    ``/echo`` gives a body back, ``/digest`` the SHA-256 of a body.
+    ``/npm/`` a registry of one package, ``/apt/`` a flat repository, ``/page`` is for browsers, ``/echo`` gives a body
+    back, ``/digest`` the SHA-256 of a body.
     """
 
     protocol_version = "HTTP/1.1"
@@ -136,7 +192,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Serve one of the trees."""
         self.server.origin.requests.append((self.command, self.path, dict(self.headers.items())))
-        parts = [part for part in urlsplit(self.path).path.split("/") if part]
+        parts = [part for part in urlsplit(self.path).path.split("/") if part not in ("", ".")]  # apt asks for ./Packages
         match parts:
             case ["simple", name] if name in PACKAGES:
                 digest = hashlib.sha256(wheel(name)).hexdigest()
@@ -146,6 +202,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self._answer(200, wheel(file.partition("-")[0]))
             case ["noise", size]:
                 self._answer(200, noise(int(size)))
+            case ["npm", "parrot"]:
+                base = f"{self.server.origin.scheme}://{self.headers['Host']}/npm"
+                self._answer(200, _packument(base), "application/json")
+            case ["npm", "parrot", "-", _]:
+                self._answer(200, tarball())
+            case ["apt", file] if file in debs():
+                self._answer(200, debs()[file])
+            case ["page"]:
+                self._answer(200, PAGE, "text/html")
+            case ["song.js"]:
+                self._answer(200, SCRIPT, "text/javascript")
             case ["git", *_]:
                 self._git(b"")
             case _:

@@ -267,9 +267,13 @@ class Faulty(Child):
         events = [json.loads(line) for line in lines]
         return [event for event in events if name is None or event["event"] == name]
 
-    def dials(self) -> int:
-        """How often it was connected to, so far."""
-        return len(self.events("accepted"))
+    def dials(self, expected: int) -> int:
+        """How often it was connected to; waited for until it is as often as `expected`."""
+        deadline = time.monotonic() + PATIENCE
+        while (count := len(self.events("accepted"))) < expected and time.monotonic() < deadline:
+            with self._grown:
+                self._grown.wait(0.1)
+        return count
 
 
 class Upstream(Child):

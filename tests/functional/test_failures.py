@@ -309,7 +309,7 @@ class ScriptedTests(FailuresTestCase):
         self.assertReason(answer, slug)
         self.assertIn(faulty.address, answer.reason)
         attempts = pipsocks.session()["attempts"]
-        self.assertEqual((len(attempts), faulty.dials()), (dials, dials), attempts)
+        self.assertEqual((len(attempts), faulty.dials(dials)), (dials, dials), attempts)
         code, _ = askSocks(self.dial(pipsocks.socks()), "other.example", 443)
         self.assertEqual(code, reply)
 

@@ -7,10 +7,12 @@ import threading
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.endpoints import TCP6ClientEndpoint, TCP6ServerEndpoint
+from twisted.internet.protocol import Factory
 
+import tests.front.proxy
 from pipsocks.policy.settings import RuleSettings
 from pipsocks.udp import Associations
-from pipsocks.upstream.names import Names
 from pipsocks.wire.datagram import Datagram
 from tests.front.proxy import Users, tick
 from tests.loopback import Talk
@@ -111,7 +113,9 @@ class StrangerTests(UDPCase):
 
     async def dropped(self, client: Any, stranger: Any, port: int) -> None:
         """The stranger hears nothing, and the client is served after it."""
-        stranger.transport.write(b"\x00\x00\x00\x01\x7f\x00\x00\x01" + port.to_bytes(2, "big") + b"not me", client.relay)
+        stranger.transport.write(
+            b"\x00\x00\x00\x01\x7f\x00\x00\x01" + port.to_bytes(2, "big") + b"not me", client.relay
+        )
         client.send("127.0.0.1", port, b"me")
         self.assertEqual((await client.next()).data, b"me")
         self.assertEqual((stranger.received, client.post.received), ([], []))
@@ -192,20 +196,17 @@ class DroppedTests(UDPCase):
             gate.wait(60)
             raise socket.gaierror(socket.EAI_AGAIN, "hung")
 
-        self.patch(self, "network", None)
-        network = self.chain.network
-        self.patch(type(network.names), "_lookUp", None) if False else None
-        network.names._lookUp = hang  # noqa: SLF001
+        self.network.names._lookUp = hang  # noqa: SLF001
         client, peer = await self.associated(), await self.echo()
         for number in range(20):
             client.send(f"n{number}.example", peer.port, b"waits")
         for _ in range(10):
             client.send("n0.example", peer.port, bytes(60_000))
-        client.send("127.0.0.1", peer.port, b"at once")
-        self.assertEqual((await client.next()).data, b"at once")
+            client.send("127.0.0.1", peer.port, b"at once")
+            self.assertEqual((await client.next()).data, b"at once")
         client.talk.transport.loseConnection()
         line = await self.line()
-        self.assertEqual((line["dropped"], line["up"]), (30, 7))
+        self.assertEqual((line["dropped"], line["up"]), (30, 70))
 
     async def test_closedPort(self) -> None:
         """A peer that is not there costs nothing but the datagram."""
@@ -230,8 +231,6 @@ class EndTests(UDPCase):
             client.send("127.0.0.1", peer.port, b"x")
             await client.next()
             getattr(client.talk.transport, end)()
-            await client.talk.gone()
-            await self.line(len(self.lines) or 1)
             while self.clients.open:
                 await tick()
             await tick()
@@ -256,7 +255,7 @@ class EndTests(UDPCase):
         await tick(0.02)
         self.assertFalse(client.talk.ended)
         self.clock.advance(1.1)
-        await client.talk.gone()
+        self.assertEqual(await client.talk.readAll(), b"")
         line = await self.line()
         self.assertEqual((line["outcome"], line["dropped"]), ("idle", 1))
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -305,22 +304,14 @@ class AddressTests(UDPCase):
 
     async def test_ipv6Client(self) -> None:
         """A client on IPv6 gets a socket of its family."""
-        from twisted.internet.endpoints import TCP6ClientEndpoint, TCP6ServerEndpoint
-        from twisted.internet.protocol import Factory
-
-        made: list[Any] = []
-        self.patch(TCP6ServerEndpoint, "noisy", False) if hasattr(TCP6ServerEndpoint, "noisy") else None
 
         async def listen6(case: Any, factory: Factory) -> int:
             try:
                 port: Any = await TCP6ServerEndpoint(reactor, 0, interface="::1").listen(factory)
             except Exception:
                 self.skipTest("no ::1 here")
-            made.append(port)
             self.addCleanup(port.stopListening)
             return port.getHost().port  # type: ignore[no-any-return]
-
-        import tests.front.proxy
 
         self.patch(tests.front.proxy, "listen", listen6)
         number = await self.proxy("socks")
@@ -337,7 +328,11 @@ class AddressTests(UDPCase):
 class RulesTests(UDPCase):
     """Each datagram's destination passes the rules, and the guard."""
 
-    rules = (RuleSettings(False, "127.0.0.2/32"), RuleSettings(False, ".denied.example"), RuleSettings(False, "*", (7,)))
+    rules = (
+        RuleSettings(False, "127.0.0.2/32"),
+        RuleSettings(False, ".denied.example"),
+        RuleSettings(False, "*", (7,)),
+    )
 
     async def sent(self, *raws: bytes) -> int:
         """How many of them are dropped."""
@@ -397,6 +392,3 @@ class GuardedTests(UDPCase):
             await tick()
         client.talk.transport.loseConnection()
         self.assertEqual((await self.line())["dropped"], 6)
-
-
-assert Names
