@@ -322,7 +322,7 @@ def tlsHello(at: Address) -> str:
 
 @asks("other-protocol", "clients with the wrong scheme in their proxy URL", "socks5", "connect")
 def otherProtocol(at: Address) -> str:
-    """A client that speaks the other protocol (HTTP to SOCKS, SOCKS to HTTP) is served, told or let go within two seconds."""
+    """A client that speaks HTTP to SOCKS, or SOCKS to HTTP, is served, told or let go within two seconds."""
     said = b"GET http://127.0.0.1:9/ HTTP/1.1\r\nHost: 127.0.0.1:9\r\n\r\n" if at.protocol == "socks5" else GREETING
     return _isNotLeftHanging(at, said)
 

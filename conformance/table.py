@@ -22,8 +22,8 @@ Conformance
 
 What pipsocks and other proxies do with what clients and origins send. {count} questions are put to each proxy from
 outside, through raw sockets on loopback: an address in, a verdict out. Each proxy runs by itself, as it is installed,
-with a fresh configuration that allows loopback and is otherwise its own default; where a login or a time for the
-handshake is the question, that is set as well. What a proxy fails beside other questions it is asked once more alone,
+with a fresh configuration that allows loopback, caches nothing and is otherwise its own default; where a login or a
+time for the handshake is the question, that is set as well. What a proxy fails beside other questions it is asked once more alone,
 and that verdict counts. All that is said below was seen on the day and with the version named; other versions and
 other configurations may do otherwise.
 
@@ -31,8 +31,8 @@ Of the requests that two readers could take for different ones, the origin must 
 unambiguous: a proxy that mends them passes, even where the RFC demands that it refuse them.
 
 Where the source of a behaviour is *ours*, no RFC demands it of a proxy: pipsocks does of itself, or some client needs
-it. Where it names an RFC the text there says MUST only where that is written here. *n.a.* means that the proxy does not
-speak that protocol, or cannot be set up for the question.
+it. An RFC is named where it speaks of the matter; MUST stands where it demands just this. *n.a.* means that the proxy
+does not speak that protocol, or cannot be set up for the question.
 
 To run it, with the peers that are installed on your machine::
 

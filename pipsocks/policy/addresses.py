@@ -51,10 +51,9 @@ def meant(address: Address) -> Address:
     is this machine: Linux connects to it by loopback.
     """
     if isinstance(address, ipaddress.IPv6Address):
-        if address.is_unspecified:
+        # By the number: since Python 3.13 a mapped address has the properties of the one within.
+        if int(address) in (0, 1):
             return ipaddress.IPv6Address("::1")
-        if address.is_loopback:
-            return address
         inside = address.ipv4_mapped or address.sixtofour
         if inside is None and address.teredo is not None:
             inside = address.teredo[1]

@@ -14,6 +14,7 @@ class OwnAddresses:
     """Filled once the listeners are bound; asked with the very address that is about to be dialled."""
 
     _bound: set[tuple[str, int]] = attrs.field(factory=set, init=False)
+    _ports: set[int] = attrs.field(factory=set, init=False)
     _wildcardPorts: set[int] = attrs.field(factory=set, init=False)
 
     def add(self, host: str, port: int) -> None:
@@ -21,9 +22,12 @@ class OwnAddresses:
         if ipaddress.ip_address(host.partition("%")[0]).is_unspecified:
             self._wildcardPorts.add(port)
         self._bound.add((host, port))
+        self._ports.add(port)
 
     def __call__(self, host: str, port: int) -> bool:
         """Whether a connection to `host` (a literal address) and `port` would be one to ourselves."""
+        if port not in self._ports:  # nearly always, and an address takes time to read
+            return False
         address = ipaddress.ip_address(host.partition("%")[0])
         address = getattr(address, "ipv4_mapped", None) or address
         if (str(address), port) in self._bound:

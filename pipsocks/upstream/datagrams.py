@@ -27,6 +27,9 @@ NAMES_LIMIT: Final = 16
 WAITING_LIMIT: Final = 256 * 1024
 """Bytes of one association's datagrams that wait for names."""
 
+OVERHEAD: Final = 64
+"""Bytes that a datagram counts for beside its data: empty ones take room as well."""
+
 LARGEST: Final = 65_536
 """A buffer for any datagram."""
 
@@ -76,10 +79,10 @@ class Lookups:
     def send(self, destination: Destination, data: bytes) -> None:
         """Send `data` once the name is known, to an address that the judge allows."""
         waiting = self._waiting.get(destination)
-        if self._held + len(data) > WAITING_LIMIT or (waiting is None and len(self._waiting) >= NAMES_LIMIT):
+        if self._held + len(data) + OVERHEAD > WAITING_LIMIT or (waiting is None and len(self._waiting) >= NAMES_LIMIT):
             self._inlet.dropped()
             return
-        self._held += len(data) + 1  # empty ones take room as well
+        self._held += len(data) + OVERHEAD
         if waiting is not None:
             waiting.append(data)
             return
@@ -96,7 +99,7 @@ class Lookups:
     def _taken(self, destination: Destination) -> list[bytes]:
         del self._looking[destination]
         waiting = self._waiting.pop(destination)
-        self._held -= sum(map(len, waiting)) + len(waiting)
+        self._held -= sum(map(len, waiting)) + OVERHEAD * len(waiting)
         return waiting
 
     def _found(self, addresses: list[str], destination: Destination) -> None:

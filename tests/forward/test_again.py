@@ -299,7 +299,6 @@ class ClosingTests(HopCase):
         talk.write(b"\x15\x03\x03")
         self.assertIn(b"PS-UP07 upstream two does not speak HTTP", await self.expect(client, 502))
 
-
     async def test_noPromise(self) -> None:
         """A POST, which nobody may send twice, does not go out on a hop's connection that it never promised to keep."""
         client = await self.open()

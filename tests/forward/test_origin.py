@@ -25,6 +25,10 @@ class Socket(StringTransport):
     def abortConnection(self) -> None:
         self.aborted = True
 
+    def unregisterProducer(self) -> None:
+        """As a real one: whether there is any or not."""
+        self.producer = None
+
 
 class Taker:
     """Collects content."""
@@ -194,3 +198,61 @@ class OriginTests(SynchronousTestCase):
             self.assertTrue(self.socket.aborted)
             self.origin.connectionLost(LOST)
             self.failureResultOf(over or self.deliver(), Cut)
+
+
+class Follower:
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+
+    def dataReceived(self, data: bytes) -> None:
+        self.events.append(data)
+
+    def readConnectionLost(self) -> None:
+        self.events.append("read")
+
+    def writeConnectionLost(self) -> None:
+        self.events.append("write")
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.events.append(reason)
+
+
+class TunnelTests(SynchronousTestCase):
+    """A connection behind a 101."""
+
+    def setUp(self) -> None:
+        self.origin = OriginFactory(lambda: None).buildProtocol(None)
+        self.socket = Socket()
+        self.origin.makeConnection(self.socket)
+        fields = [("Host", "x"), ("Connection", "Upgrade"), ("Upgrade", "websocket")]
+        self.headed = self.origin.ask(h11.Request(method="GET", target="/", headers=fields), lambda head: None)
+        self.origin.finish(())
+
+    def test_follow(self) -> None:
+        """Whoever takes it over gets what stood behind the head, then every event."""
+        self.origin.dataReceived(b"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\nearly")
+        self.assertEqual(self.successResultOf(self.headed).status, 101)
+        follower = Follower()
+        self.origin.follow(follower)
+        self.origin.dataReceived(b"late")
+        self.origin.readConnectionLost()
+        self.origin.writeConnectionLost()
+        self.origin.connectionLost(DONE)
+        self.assertEqual(follower.events, [b"early", b"late", "read", "write", DONE])
+        self.assertFalse(self.socket.aborted or self.socket.disconnecting)
+
+    def test_otherProtocol(self) -> None:
+        """A switch to anything else is no answer."""
+        self.origin.dataReceived(b"HTTP/1.1 101 S\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n")
+        self.failureResultOf(self.headed, GateError)
+        self.assertTrue(self.socket.aborted)
+
+    def test_ends(self) -> None:
+        """Without a switch the end of the origin's output is the end of the connection, once."""
+        self.origin.readConnectionLost()
+        self.assertFalse(self.failureResultOf(self.headed, Closed).value.spoke)
+        self.origin.writeConnectionLost()
+        self.origin.connectionLost(LOST)
+        self.assertTrue(self.socket.disconnecting)

@@ -13,7 +13,8 @@ from tests.udp.case import GREETING, UDPCase
 
 SPELT = ["127.0.0.1", "127.1", "127.0.1", "0x7f.1", "0177.1", "0x7f000001", "2130706433", "0.0.0.0", "0",
          "::ffff:127.0.0.1", "::ffff:7f00:1", "::127.0.0.1", "64:ff9b::7f00:1", "64:ff9b::127.0.0.1", "2002:7f00:1::1",
-         "0:0:0:0:0:ffff:7f00:1", "2001:0:4136:e378:8000:63bf:80ff:fffe", "sly.example", "SLY.example.", "mixed.example"]  # fmt: skip
+         "0:0:0:0:0:ffff:7f00:1", "2001:0:4136:e378:8000:63bf:80ff:fffe", "sly.example", "SLY.example.",
+         "mixed.example"]  # fmt: skip
 """127.0.0.1, as one might try to have it pass for something else."""
 
 

@@ -6,7 +6,6 @@ import fcntl
 import functools
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -19,16 +18,7 @@ from urllib.parse import quote
 
 import attrs
 
-from tests.functional.origins import (
-    DEB_SIZE,
-    DEBS,
-    NPM_VERSION,
-    VERSION,
-    Origin,
-    authorityFile,
-    noise,
-    repositories,
-)
+from tests.functional.origins import VERSION, Origin, authorityFile, noise, repositories
 from tests.functional.processes import PASSWORD, USER, address, cleanEnvironment, requires
 
 ENVIRONMENTS: dict[str, Sequence[str]] = {
@@ -42,8 +32,6 @@ ENVIRONMENTS: dict[str, Sequence[str]] = {
 
 STALE = 7 * 24 * 3600
 """Seconds after which an environment is made anew, so that the newest pip stays the newest."""
-
-APT_METHODS = "/usr/lib/apt/methods"
 
 NOISE = 300_000
 """The size of the file that clients without packages fetch."""
@@ -123,14 +111,15 @@ def run(
     return Fetched(result.returncode, result.stdout.decode(errors="backslashreplace"))
 
 
-def _digest(fetched: Fetched, file: Path) -> Fetched:
+def digested(fetched: Fetched, file: Path) -> Fetched:
+    """`fetched` with the SHA-256 of the file, if there is one."""
     if not file.exists():
         return fetched
     return attrs.evolve(fetched, digest=hashlib.sha256(file.read_bytes()).hexdigest())
 
 
-def _sung(fetched: Fetched, directory: Path) -> Fetched:
-    """Whether both packages were installed, and can be imported: their songs stand for the file."""
+def sung(fetched: Fetched, directory: Path) -> Fetched:
+    """`fetched` with the songs of both packages, if they were installed and can be imported, for a digest."""
     if fetched.status != 0:
         return fetched
     program = "import parrot, perch; print(parrot.SONG, perch.SONG)"
@@ -156,7 +145,7 @@ def _pip(name: str) -> Client:
         ]  # fmt: skip
         if origin.scheme == "https":
             command[-3:-1] = ["--cert", authorityFile()]
-        return _sung(run(command, directory), directory / "site")
+        return sung(run(command, directory), directory / "site")
 
     return fetch
 
@@ -168,7 +157,7 @@ def _uv(proxy: Proxy, origin: Origin, host: str, directory: Path) -> Fetched:
         "--default-index", origin.url("/simple/", host), f"parrot=={VERSION}",
     ]  # fmt: skip
     extra = {"HTTP_PROXY": url, "HTTPS_PROXY": url, "ALL_PROXY": url, "SSL_CERT_FILE": str(authorityFile())}
-    return _sung(run(command, directory, extra), directory / "site")
+    return sung(run(command, directory, extra), directory / "site")
 
 
 def _curl(scheme: str) -> Client:
@@ -178,7 +167,7 @@ def _curl(scheme: str) -> Client:
             "curl", "--disable", "--silent", "--show-error", "--fail", "--noproxy", "", "--cacert", authorityFile(),
             "--proxy", proxy.url(scheme), "--output", "file", origin.url(f"/noise/{NOISE}", host),
         ]  # fmt: skip
-        return _digest(run(command, directory), directory / "file")
+        return digested(run(command, directory), directory / "file")
 
     return fetch
 
@@ -195,7 +184,7 @@ def _git(proxy: Proxy, origin: Origin, host: str, directory: Path) -> Fetched:
         "clone", "--quiet", origin.url("/git/parrot.git", host), "clone",
     ]  # fmt: skip
     repositories()
-    return _digest(run(command, directory), directory / "clone/song")
+    return digested(run(command, directory), directory / "clone/song")
 
 
 _LIBRARIES = {
@@ -255,7 +244,7 @@ def _library(name: str, socks: str) -> Client:
             environment("libraries") / "bin/python", "-c", _LIBRARIES[name], url,
             origin.url(f"/noise/{NOISE}", host), authorityFile(),
         ]  # fmt: skip
-        return _digest(run(command, directory), directory / "file")
+        return digested(run(command, directory), directory / "file")
 
     return fetch
 
@@ -279,123 +268,10 @@ pysocksSocks4a = _library("pysocks", "socks4a")
 curlSocks5 = _curl("socks5")
 
 
-def _wget(proxy: Proxy, origin: Origin, host: str, directory: Path) -> Fetched:
-    requires("wget")
-    url = proxy.url("http")
-    command = [
-        "wget", "--no-config", "--no-verbose", "--tries=1", "--output-document=file", f"--ca-certificate={authorityFile()}",
-        "-e", "use_proxy=yes", "-e", f"http_proxy={url}", "-e", f"https_proxy={url}",
-        origin.url(f"/noise/{NOISE}", host),
-    ]  # fmt: skip
-    return _digest(run(command, directory), directory / "file")
-
-
-def _npm(proxy: Proxy, origin: Origin, host: str, directory: Path) -> Fetched:
-    requires("npm")
-    url = proxy.url("http" if proxy.kind == "http" else "socks5h")
-    command = [
-        "npm", "install", "--no-audit", "--no-fund", "--no-update-notifier", "--ignore-scripts", "--fetch-retries=0",
-        f"--registry={origin.url('/npm/', host)}", f"--cafile={authorityFile()}", f"--proxy={url}",
-        f"--https-proxy={url}", "--noproxy=", f"parrot@{NPM_VERSION}",
-    ]  # fmt: skip
-    fetched = run(command, directory, {"NPM_CONFIG_USERCONFIG": "/dev/null", "NODE_OPTIONS": ""})
-    return _digest(fetched, directory / "node_modules/parrot/index.js")
-
-
-def _apt(proxy: Proxy, origin: Origin, host: str, directory: Path) -> Fetched:
-    """`apt-get update` and the download of all packages, with a state of its own and without this machine's sources."""
-    requires("apt-get")
-    url = proxy.url("http" if proxy.kind == "http" else "socks5h")
-    for path in ("state/lists/partial", "cache/archives/partial", "etc/sources.list.d", "etc/apt.conf.d", "root"):
-        (directory / path).mkdir(parents=True)
-    (directory / "etc/sources.list").write_text(f"deb [trusted=yes] {origin.url('/apt/', host)} ./\n")
-    (directory / "state/status").touch()
-    settings = directory / "apt.conf"
-    settings.write_text(
-        f'Dir "{directory}/root";\nDir::Etc "{directory}/etc";\nDir::State "{directory}/state";\n'
-        f'Dir::State::status "{directory}/state/status";\nDir::Cache "{directory}/cache";\n'
-        f'Dir::Bin::methods "{APT_METHODS}";\nDir::Log "{directory}/root";\n'
-        f'APT::Sandbox::User "";\nAcquire::Retries "0";\nAcquire::Languages "none";\n'
-        f'Acquire::http::Proxy "{url}";\nAcquire::https::Proxy "{url}";\n'
-        f'Acquire::https::CaInfo "{authorityFile()}";\n'
-    )
-    extra = {"APT_CONFIG": str(settings)}
-    updated = run(["apt-get", "-qq", "update"], directory, extra)
-    if updated.status != 0:
-        return updated
-    downloaded = run(["apt-get", "-qq", "download", *DEBS], directory, extra)
-    output = updated.output + downloaded.output
-    found = b"".join(file.read_bytes() for file in sorted(directory.glob("*.deb")))
-    return Fetched(downloaded.status, output, hashlib.sha256(found).hexdigest())
-
-
-def _poetry(proxy: Proxy, origin: Origin, host: str, directory: Path) -> Fetched:
-    url = proxy.url("http" if proxy.kind == "http" else "socks5h")
-    (directory / "pyproject.toml").write_text(
-        '[project]\nname = "cage"\nversion = "1.0"\nrequires-python = ">=3.11"\n'
-        "[tool.poetry]\npackage-mode = false\n"
-        f'[[tool.poetry.source]]\nname = "loop"\nurl = "{origin.url("/simple/", host)}"\npriority = "primary"\n'
-    )
-    extra = {
-        "HTTP_PROXY": url, "HTTPS_PROXY": url, "REQUESTS_CA_BUNDLE": str(authorityFile()),
-        "POETRY_CACHE_DIR": str(directory / "cache"), "POETRY_CONFIG_DIR": str(directory / "config"),
-        "POETRY_VIRTUALENVS_IN_PROJECT": "true", "POETRY_VIRTUALENVS_OPTIONS_NO_PIP": "true",
-        "POETRY_KEYRING_ENABLED": "false",
-    }  # fmt: skip
-    command = [environment("poetry") / "bin/poetry", "--no-interaction", "--no-ansi", "add", f"parrot=={VERSION}"]
-    fetched = run(command, directory, extra)
-    return _sung(fetched, next((directory / ".venv/lib").glob("python3*/site-packages"), directory))
-
-
-def _chromium(proxy: Proxy, origin: Origin, host: str, directory: Path) -> Fetched:
-    """What stands on the page once its script has run."""
-    requires("chromium")
-    url = proxy.url("http" if proxy.kind == "http" else "socks5")
-    command = [
-        "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-        "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--ignore-certificate-errors",
-        f"--user-data-dir={directory}/profile", f"--proxy-server={url}", "--proxy-bypass-list=<-loopback>",
-        "--timeout=20000", "--dump-dom", origin.url("/page", host),
-    ]  # fmt: skip
-    fetched = run(command, directory)
-    song = re.search(r"<p id=\"song\">([^<]*)</p>", fetched.output)
-    return attrs.evolve(fetched, digest=song[1] if song else "")
-
-
-def sshCommand(proxy: Proxy, host: str, port: int, key: Path, fetched: str) -> list[str | Path]:
-    """ssh through ``nc -X 5`` to a server of `sshd`, with its output in the file `fetched`."""
-    requires("ssh", "nc")
-    steady = {
-        "ProxyCommand": f"nc -X 5 -x {address(proxy.host, proxy.port)} %h %p", "BatchMode": "yes",
-        "StrictHostKeyChecking": "yes", "UserKnownHostsFile": key.parent / "known", "GlobalKnownHostsFile": "/dev/null",
-        "IdentityFile": key, "IdentitiesOnly": "yes", "IdentityAgent": "none",
-    }  # fmt: skip
-    options = [word for name, value in steady.items() for word in ("-o", f"{name}={value}")]
-    return ["sh", "-c", f'exec "$@" > {fetched}', "sh", "ssh", "-F", "none", "-p", str(port), *options, host]
-
-
-MORE: dict[str, Client] = {
-    "wget": _wget,
-    "git": _git,
-    "npm": _npm,
-    "apt": _apt,
-    "poetry": _poetry,
-    "chromium": _chromium,
-    "requests": CLIENTS["requests"],
-}
-"""Clients that the pairwise table has no room for; wget knows no SOCKS."""
-
-
 def goal(client: str) -> str:
     """What `Fetched.digest` is when a client got all it asked for."""
-    if client in ("pip", "pip23", "uv", "poetry"):
+    if client in ("pip", "pip23", "uv"):
         return "parrot perch"
-    if client == "chromium":
-        return "pretty parrot"
-    if client == "npm":
-        return hashlib.sha256(b"module.exports = 'parrot'\n").hexdigest()
-    if client == "apt":
-        return hashlib.sha256(b"".join(noise(DEB_SIZE + number) for number in range(len(DEBS)))).hexdigest()
     return hashlib.sha256(noise(100_000 if client == "git" else NOISE)).hexdigest()
 
 

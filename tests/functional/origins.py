@@ -33,6 +33,7 @@ PACKAGES = {"parrot": "perch", "perch": ""}
 VERSION = "1.0"
 
 NPM_VERSION = "1.0.0"
+NPM_SONG = b"module.exports = 'parrot'\n"
 
 DEBS = ("parrot", "perch", "plumage")
 """The packages of the apt repository."""
@@ -42,6 +43,7 @@ DEB_SIZE = 50_000
 PAGE = b"<!DOCTYPE html><title>parrot</title><p id=song></p><script src=/song.js></script>"
 """A page whose song only a browser that runs its script gets to see."""
 
+PAGE_SONG = "pretty parrot"
 SCRIPT = b"document.getElementById('song').textContent = ['pretty', 'parrot'].join(' ')"
 
 
@@ -117,10 +119,10 @@ def tarball() -> bytes:
     files = {"package.json": json.dumps(manifest), "index.js": "module.exports = 'parrot'\n"}
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode="w:gz") as archive:
-        for path, text in files.items():
+        for path, data in files.items():
             member = tarfile.TarInfo(f"package/{path}")
-            member.size = len(text)
-            archive.addfile(member, io.BytesIO(text.encode()))
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
     return target.getvalue()
 
 
@@ -147,7 +149,8 @@ def debs() -> dict[str, bytes]:
         )
     index = "\n".join(stanzas).encode()
     files["Packages"] = index
-    files["Release"] = f"SHA256:\n {hashlib.sha256(index).hexdigest()} {len(index)} Packages\n".encode()
+    day = "Date: Thu, 01 Jan 2026 00:00:00 UTC\n"
+    files["Release"] = f"{day}SHA256:\n {hashlib.sha256(index).hexdigest()} {len(index)} Packages\n".encode()
     return files
 
 
@@ -192,7 +195,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Serve one of the trees."""
         self.server.origin.requests.append((self.command, self.path, dict(self.headers.items())))
-        parts = [part for part in urlsplit(self.path).path.split("/") if part not in ("", ".")]  # apt asks for ./Packages
+        parts = [
+            part for part in urlsplit(self.path).path.split("/") if part not in ("", ".")
+        ]  # apt asks for ./Packages
         match parts:
             case ["simple", name] if name in PACKAGES:
                 digest = hashlib.sha256(wheel(name)).hexdigest()

@@ -399,6 +399,41 @@ def squid(host: str = "127.0.0.1", login: bool = False, settings: str = "", tls:
     return Upstream(scheme, host, port, arguments, password=HOP_PASSWORD if login else "", directory=directory)
 
 
+class Sshd(Child):
+    """
+    An OpenSSH server on a loopback port that lets one key in, and then says only what is in `song`.
+
+    `known` is its line for a client's ``known_hosts``, `key` the client's private key.
+    """
+
+    def __init__(self, song: bytes) -> None:
+        requires("sshd", "ssh-keygen")
+        self.directory = _directory("sshd")
+        self.directory.chmod(0o700)
+        self.port, self.key = unusedPort(), self.directory / "key"
+        for name in ("host", "key"):
+            command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(self.directory / name)]
+            subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True)
+        (self.directory / "song").write_bytes(song)
+        (self.directory / "authorized").write_bytes((self.directory / "key.pub").read_bytes())
+        self.known = f"[127.0.0.1]:{self.port} {(self.directory / 'host.pub').read_text()}"
+        file = self.directory / "sshd_config"
+        file.write_text(
+            f"ListenAddress 127.0.0.1:{self.port}\nHostKey {self.directory}/host\nPidFile none\nUsePAM no\n"
+            f"AuthorizedKeysFile {self.directory}/authorized\nStrictModes no\nPasswordAuthentication no\n"
+            f"KbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n"
+            f"ForceCommand cat {self.directory}/song\n"
+        )
+        if os.geteuid() == 0:  # Debian makes the directory that it separates privileges in when the service starts
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        super().__init__([find("sshd") or "", "-D", "-e", "-f", file])
+        self.expect("Server listening")
+
+    def clean(self) -> None:
+        """Take its keys away."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
 KINDS: dict[str, Callable[..., Upstream]] = {
     "microsocks": microsocks,
     "dante": dante,

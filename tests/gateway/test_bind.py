@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
 
 from pipsocks.policy.settings import RuleSettings
@@ -32,8 +36,10 @@ class BindCase(UDPCase):
         """The reply to a BIND, and the journal's word."""
         client = await self.client()
         client.write(GREETING + request)
-        await client.read(2)
-        reply = (await client.readAll())[1]
+        while len(client.received) < 4:
+            await tick()
+            self.clock.advance(0.1)
+        reply = (await client.readAll())[3]
         return reply, (await self.line(len(self.lines) or 1))["outcome"]
 
 
@@ -121,6 +127,37 @@ class BindTests(BindCase):
         self.assertEqual(await self.refusal(b"\x05\x02\x00" + encodeAddress("127.0.0.1", 9)), (2, "loop"))
         self.useChain("socks5h://127.0.0.1:1")
         self.assertEqual(await self.refusal(b"\x05\x02\x00" + encodeAddress("127.0.0.1", 0)), (7, "not_carried"))
+
+
+class FailureTests(BindCase):
+    """What our own machine lacks."""
+
+    async def test_noPort(self) -> None:
+        """No descriptor, or no route."""
+
+        def outOfDescriptors(*_: Any, **__: Any) -> Any:
+            raise CannotListenError("127.0.0.1", 0, OSError(errno.EMFILE, "Too many open files"))
+
+        request = b"\x05\x02\x00" + encodeAddress("127.0.0.1", 0)
+        client = await self.client()
+        with patched(reactor, "listenTCP", outOfDescriptors):
+            client.write(GREETING + request)
+            await client.readAll()
+        self.assertEqual((await self.line())["outcome"], "out_of_descriptors")
+        self.assertEqual(
+            await self.refusal(b"\x05\x02\x00" + encodeAddress("255.255.255.255", 0)), (3, "network_unreachable")
+        )
+
+
+@contextmanager
+def patched(thing: object, name: str, value: object) -> Iterator[None]:
+    """Another attribute for a while."""
+    before = getattr(thing, name)
+    setattr(thing, name, value)
+    try:
+        yield
+    finally:
+        setattr(thing, name, before)
 
 
 class RulesTests(BindCase):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
+import tempfile
 import threading
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.endpoints import TCP6ClientEndpoint, TCP6ServerEndpoint
+from twisted.internet.endpoints import TCP6ClientEndpoint, TCP6ServerEndpoint, UNIXClientEndpoint, UNIXServerEndpoint
+from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
 
+import pipsocks.upstream.datagrams
 import tests.front.proxy
 from pipsocks.policy.settings import RuleSettings
 from pipsocks.udp import Associations
@@ -208,6 +213,57 @@ class DroppedTests(UDPCase):
         line = await self.line()
         self.assertEqual((line["dropped"], line["up"]), (30, 70))
 
+    async def test_nameLookUpFails(self) -> None:
+        """An error of our own in a look-up costs the datagram, and is logged."""
+
+        def broken(*_: Any, **__: Any) -> Any:
+            raise ZeroDivisionError
+
+        self.network.names._lookUp = broken  # noqa: SLF001
+        client = await self.associated()
+        client.send("a.example", 53, b"lost")
+        client.send("a.example", 53, b"lost too")
+        while not (logged := self.flushLoggedErrors(ZeroDivisionError)):
+            await tick()
+        self.assertEqual(len(logged), 1)
+        client.talk.transport.loseConnection()
+        self.assertEqual((await self.line())["dropped"], 2)
+
+    async def test_tooLargeAnAnswer(self) -> None:
+        """An answer that is too large with its header is dropped."""
+        client, peer = await self.associated(), await self.post()
+        client.send("127.0.0.1", peer.port, b"question")
+        _, addr = await peer.next()
+        peer.transport.write(bytes(65_507), addr)
+        peer.transport.write(b"answer", addr)
+        self.assertEqual((await client.next()).data, b"answer")
+        client.talk.transport.loseConnection()
+        self.assertEqual((await self.line())["dropped"], 1)
+
+    async def test_manyPeers(self) -> None:
+        """Of very many peers the first are forgotten: their answers are then a stranger's."""
+        self.patch(pipsocks.upstream.datagrams, "PEERS_LIMIT", 1)
+        client, one, other = await self.associated(), await self.post(), await self.post()
+        client.send("127.0.0.1", one.port, b"x")
+        _, addr = await one.next()
+        client.send("127.0.0.1", other.port, b"x")
+        await other.next()
+        one.transport.write(b"forgotten", addr)
+        other.transport.write(b"known", addr)
+        self.assertEqual((await client.next()).data, b"known")
+
+    async def test_noSocket(self) -> None:
+        """Without a socket for what goes out, it does not go out."""
+        client, peer = await self.associated(), await self.echo()
+        listenUDP = reactor.listenUDP  # type: ignore[attr-defined]
+        self.patch(reactor, "listenUDP", outOfDescriptors)
+        client.send("127.0.0.1", peer.port, b"lost")
+        client.send("127.0.0.1", 9, b"denied: the mark that the first was read")
+        await tick(0.02)
+        self.patch(reactor, "listenUDP", listenUDP)
+        client.send("127.0.0.1", peer.port, b"good")
+        self.assertEqual((await client.next()).data, b"good")
+
     async def test_closedPort(self) -> None:
         """A peer that is not there costs nothing but the datagram."""
         client, peer = await self.associated(), await self.echo()
@@ -269,6 +325,11 @@ class EndTests(UDPCase):
         self.assertEqual(client.talk.received, b"")
 
 
+def outOfDescriptors(*_: Any, **__: Any) -> Any:
+    """In place of listenUDP."""
+    raise CannotListenError("127.0.0.1", 0, OSError(errno.EMFILE, "Too many open files"))
+
+
 class AddressTests(UDPCase):
     """Where the client is told to send."""
 
@@ -301,6 +362,33 @@ class AddressTests(UDPCase):
         await self.line(2)
         await tick()
         self.assertEqual((await self.associated()).relay[1], one.relay[1])
+
+    async def test_outOfDescriptors(self) -> None:
+        """Without a descriptor the client is told so, and no port after port is tried."""
+        self.associations = Associations(reactor, "", range(40000, 50000))
+        client = await self.client()
+        self.patch(reactor, "listenUDP", outOfDescriptors)
+        reply, _ = await self.ask(client)
+        self.assertEqual((reply, (await self.line())["outcome"]), (1, "out_of_descriptors"))
+
+    async def test_unix(self) -> None:
+        """Over a unix socket there is no address to take datagrams from."""
+
+        async def listenUNIX(case: Any, factory: Factory) -> int:
+            self.path = os.path.join(tempfile.mkdtemp(), "s")
+            self.addCleanup(os.rmdir, os.path.dirname(self.path))
+            port: Any = await UNIXServerEndpoint(reactor, self.path).listen(factory)
+            self.addCleanup(port.stopListening)
+            return 0
+
+        self.patch(tests.front.proxy, "listen", listenUNIX)
+        await self.proxy("socks")
+        talk: Any = await UNIXClientEndpoint(reactor, self.path).connect(Factory.forProtocol(Talk))
+        talk.write(b"\x05\x01\x00\x05\x03\x00\x01" + bytes(6))
+        self.assertEqual((await talk.readAll())[:4], b"\x05\x00\x05\x07")
+        talk.transport.loseConnection()
+        await talk.gone()
+        self.assertEqual((await self.line())["outcome"], "command_unsupported")
 
     async def test_ipv6Client(self) -> None:
         """A client on IPv6 gets a socket of its family."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from pipsocks.policy.settings import RuleSettings
@@ -12,6 +13,7 @@ from pipsocks.wire.socks import encodeAddress
 from tests.functional.processes import shared
 from tests.loopback import Talk, TalkFactory, listen
 from tests.udp.case import Associated, Post, UDPCase
+from tests.udp.test_association import outOfDescriptors
 
 ASSOCIATE = b"\x05\x03\x00\x01" + bytes(6)
 
@@ -106,6 +108,21 @@ class HopTests(HopCase):
             hop.write(said)
             reply, _ = await asked
             self.assertEqual((reply, (await self.line(len(self.lines) or 1))["outcome"]), (heard, token))
+
+    async def test_noSocket(self) -> None:
+        """Without a socket towards the hop its control connection is closed again."""
+        listenUDP = reactor.listenUDP  # type: ignore[attr-defined]
+        client = await self.client()
+        asked = Deferred.fromCoroutine(self.ask(client))
+        hop = await self.hops.accepted()
+        hop.write(b"\x05\x00")
+        await hop.read(13)
+        self.patch(reactor, "listenUDP", outOfDescriptors)
+        hop.write(b"\x05\x00\x00" + encodeAddress("127.0.0.1", 5))
+        self.assertEqual((await asked)[0], 1)
+        self.patch(reactor, "listenUDP", listenUDP)
+        await hop.readAll()
+        self.assertEqual((await self.line())["outcome"], "out_of_descriptors")
 
     async def test_leaves(self) -> None:
         """A client that goes while the hop is asked leaves nothing behind."""

@@ -1,0 +1,1 @@
+SOCKS clients may send datagrams (UDP ASSOCIATE), on the direct route and through an upstream that is one SOCKS 5 hop, and wait for connections (BIND) on the direct route. ``--udp-advertise`` and ``--udp-ports`` say where datagrams are received.

@@ -1,0 +1,1 @@
+``Max-Forwards`` is honoured for ``OPTIONS`` and ``TRACE``. ``OPTIONS *`` and an ``OPTIONS`` whose count is 0 are answered by pipsocks itself; a ``TRACE`` never is, and never goes through an HTTP upstream with a login.

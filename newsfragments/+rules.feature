@@ -1,0 +1,1 @@
+``--allow`` and ``--deny``, or ``[[rule]]`` in the file, say where your clients may go: hosts, suffixes, networks, classes of addresses, ports; the first that matches decides. Clients that are not on loopback reach public addresses alone unless a rule allows more.

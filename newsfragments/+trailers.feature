@@ -1,0 +1,1 @@
+``TE: trailers`` of a client is said to the origin, whose trailers pass.
