@@ -217,12 +217,10 @@ def refusedCloses(at: Address) -> str:
     with refusing() as port, Origin() as origin, dial(at.host, at.port) as near:
         hidden = b"GET http://%b/hidden HTTP/1.1\r\nHost: %b\r\n\r\n" % (origin.name, origin.name)
         near.send(connectRequest("127.0.0.1", port) + hidden)
-        status = near.head().status
-        if status < 300:
-            raise Unlike(f"answered {status} for a port that refuses")
+        said = refusedOrClosed(at, near)
         if not origin.isAlone(0.5):
-            raise Unlike(f"answered {status}, and sent the hidden request on")
-        return f"answered {status}, and nothing behind it"
+            raise Unlike(f"{said}, and sent the hidden request on")
+        return f"{said}, and nothing behind it"
 
 
 @asks("version-2", "RFC 9110, 15.6.6 (a server may); ours", "connect")

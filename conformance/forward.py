@@ -9,6 +9,7 @@ from conformance.behaviour import LOGIN, Address, Ended, Missing, Unlike, asks, 
 from conformance.grammar import Answer, readAnswer
 from conformance.login import credentials
 from conformance.talk import Head, Origin, Talk, dial, refusing
+from conformance.tunnels import refusedOrClosed
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -283,7 +284,7 @@ def userInfo(at: Address) -> str:
         near.send(b"GET http://parrot:secret@%b/ HTTP/1.1\r\nHost: %b\r\n\r\n" % (origin.name, origin.name))
         near.socket.settimeout(0.5)
         with contextlib.suppress(TimeoutError):
-            return f"answered {near.head().status}"
+            return refusedOrClosed(at, near)
         far = origin.accept(1)
         seen = far.head()
         far.send(OK)

@@ -276,6 +276,7 @@ def urgent(at: Address) -> str:
     """An octet that is sent as urgent data is not lost, and the tunnel goes on."""
     with Origin() as origin, opened(at, origin) as (near, far):
         far.socket.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+        far.socket.settimeout(3)
         near.send(b"before ")
         near.socket.send(b"!", socket.MSG_OOB)
         near.send(b" behind")

@@ -23,9 +23,9 @@ Conformance
 What pipsocks and other proxies do with what clients and origins send. {count} questions are put to each proxy from
 outside, through raw sockets on loopback: an address in, a verdict out. Each proxy runs by itself, as it is installed,
 with a fresh configuration that allows loopback, caches nothing and is otherwise its own default; where a login or a
-time for the handshake is the question, that is set as well. What a proxy fails beside other questions it is asked once more alone,
-and that verdict counts. All that is said below was seen on the day and with the version named; other versions and
-other configurations may do otherwise.
+time for the handshake is the question, that is set as well. What a proxy fails beside other questions it is asked once
+more alone, and that verdict counts. All that is said below was seen on the day and with the version named; other
+versions and other configurations may do otherwise.
 
 Of the requests that two readers could take for different ones, the origin must see nothing or exactly one that is
 unambiguous: a proxy that mends them passes, even where the RFC demands that it refuse them.

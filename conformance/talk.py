@@ -113,7 +113,10 @@ class Talk:
         """Exactly that many octets. Raises `Ended`."""
         data = b""
         while len(data) < count:
-            piece = self.some()
+            try:
+                piece = self.some()
+            except TimeoutError:
+                raise Unlike(f"{len(data)} of {count} octets came, and no more") from None
             if not piece:
                 raise Ended
             data += piece

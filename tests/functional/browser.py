@@ -47,9 +47,9 @@ class _Browser:
     def __init__(self, command: list[str], directory: Path) -> None:
         orders, self._orders = os.pipe()
         self._reports, reports = os.pipe()
-        # It reads from descriptor 3 and writes to 4.
+        # It reads from descriptor 3 and writes to 4; dash cannot redirect from numbers of two digits.
         self._process = subprocess.Popen(
-            ["sh", "-c", f'exec "$@" 3<&{orders} 4>&{reports}', "sh", *command],
+            ["bash", "-c", f'exec "$@" 3<&{orders} 4>&{reports}', "bash", *command],
             env=cleanEnvironment({"HOME": str(directory)}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

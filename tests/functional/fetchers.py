@@ -17,7 +17,8 @@ def _wget(proxy: Proxy, origin: Origin, host: str, directory: Path) -> Fetched:
     requires("wget")
     url = proxy.url("http")
     command = [
-        "wget", "--no-config", "--no-verbose", "--tries=1", "--output-document=file", f"--ca-certificate={authorityFile()}",
+        "wget", "--no-config", "--no-verbose", "--tries=1", "--output-document=file",
+        f"--ca-certificate={authorityFile()}",
         "-e", "use_proxy=yes", "-e", f"http_proxy={url}", "-e", f"https_proxy={url}",
         origin.url(f"/noise/{NOISE}", host),
     ]  # fmt: skip

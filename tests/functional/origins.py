@@ -116,7 +116,7 @@ def noise(size: int) -> bytes:
 def tarball() -> bytes:
     """The package of the npm registry: one module that exports a song."""
     manifest = {"name": "parrot", "version": NPM_VERSION, "main": "index.js"}
-    files = {"package.json": json.dumps(manifest), "index.js": "module.exports = 'parrot'\n"}
+    files = {"package.json": json.dumps(manifest).encode(), "index.js": NPM_SONG}
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode="w:gz") as archive:
         for path, data in files.items():
