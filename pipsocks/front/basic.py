@@ -16,8 +16,8 @@ def basicCredentials(values: list[bytes]) -> tuple[bytes, bytes]:
     """
     The user and the password of the ``Proxy-Authorization`` fields `values`, split at the first colon.
 
-    Our challenge asks for UTF-8 (RFC 7617, section 2.1). urllib3, and so pip, sends Latin-1 all the same: octets that are
-    no UTF-8 are taken for that, and given back in UTF-8.
+    Our challenge asks for UTF-8 (RFC 7617, section 2.1). urllib3, and so pip, sends Latin-1 all the same: octets that
+    are no UTF-8 are taken for that, and given back in UTF-8.
 
     @raise Refusal: PS-AU01 where there are none of a scheme that is spoken here, PS-AU02 where they are malformed.
     """
