@@ -32,7 +32,7 @@ unambiguous: a proxy that mends them passes, even where the RFC demands that it 
 
 Where the source of a behaviour is *ours*, no RFC demands it of a proxy: pipsocks does of itself, or some client needs
 it. An RFC is named where it speaks of the matter; MUST stands where it demands just this. *n.a.* means that the proxy
-does not speak that protocol, or cannot be set up for the question.
+does not speak that protocol, or that the question cannot be put to it.
 
 To run it, with the peers that are installed on your machine::
 

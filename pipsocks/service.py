@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from pipsocks.forward import Forward
 from pipsocks.front.descriptors import Descriptors
 from pipsocks.front.listener import HANDSHAKES, Clients, Listener, ListenerFactory
-from pipsocks.front.settings import ListenerSettings
+from pipsocks.front.settings import ListenerSettings, place
 from pipsocks.gateway.session import Gateway
 from pipsocks.model import Problem, StartError
 from pipsocks.observe.journal import Journal, jsonLine, textLine
@@ -37,6 +37,13 @@ from pipsocks.upstream.chain import Chain, Network
 from pipsocks.upstream.settings import ChainSettings
 
 Say = Callable[[str], None]
+
+BACKLOG: Final = 1024
+"""
+Clients that may wait to be accepted, where the description does not say how many.
+
+Beyond Twisted's 50 a client's system tries again after a second.
+"""
 
 LAST_WORDS: Final = 0.01
 """Seconds between the end of the last client's connection and the end of the process."""
@@ -249,12 +256,15 @@ def _listen(reactor: Any, settings: ListenerSettings, factory: ListenerFactory) 
         raise StartError(Problem(f"cannot listen on {settings.endpoint!r}: {error}", settings.source, hint)) from None
     outcome: list[IListeningPort | Failure] = []
     listening.addBoth(outcome.append)
-    port = outcome[0] if outcome else None
+    port: Any = outcome[0] if outcome else None
     if isinstance(port, Failure):
         raise StartError(listenProblem(settings, port.value))
     if port is None:
         raise StartError(Problem(f"{settings.endpoint!r} does not listen at once", settings.source))
-    return port
+    if place(settings.endpoint) is not None and "backlog=" not in settings.endpoint:
+        port.socket.listen(BACKLOG)
+    found: IListeningPort = port
+    return found
 
 
 def listenProblem(settings: ListenerSettings, error: BaseException | None) -> Problem:

@@ -76,6 +76,7 @@ class Client(Protocol):
         self._successor: Successor | None = None
         self._task: Deferred[Any] | None = None
         self._request: Request | None = None
+        self._noted = False
 
     def connectionMade(self) -> None:
         """A client is there, and its time begins to run."""
@@ -234,7 +235,10 @@ class Client(Protocol):
             self.transport.loseConnection()
 
     def note(self, token: str) -> None:
-        """A line in the journal for a connection that never got as far as a session."""
+        """A line in the journal for a connection that never got as far as a session: one, with what is told first."""
+        if self._noted:
+            return
+        self._noted = True
         self.gateway.open(self.listener.name, self.peer).close(Ended(token))
 
 

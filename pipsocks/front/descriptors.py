@@ -15,12 +15,24 @@ _log = Logger()
 AGAIN_SECONDS: Final = 0.25
 LOG_SECONDS: Final = 60.0
 BATCH: Final = 32
-"""Connections that a listener accepts in one turn, at first; Twisted adds 20 to that under load."""
+"""Connections that a listener accepts in one turn at most, but for `GROWTH`."""
+
+GROWTH: Final = 20
+"""What Twisted adds to that under load, and again each turn, unless it is reminded."""
 
 
 def reserveOf(limit: int) -> int:
     """How many descriptors are kept for the dials of the clients that are there, of a process that may have `limit`."""
     return max(16, min(limit // 4, 512))
+
+
+def batchOf(limit: int) -> int:
+    """
+    How many connections a listener accepts in one turn, of a process that may have `limit` descriptors.
+
+    Those of two turns must fit in the reserve: so many may pass before the first clients are read or dialled for.
+    """
+    return max(1, min(BATCH, reserveOf(limit) // 2 - GROWTH))
 
 
 def _lowestFree() -> int:
@@ -55,7 +67,7 @@ class Descriptors:
     def watch(self, port: Any) -> None:
         """Pause this listening port as well when there is need to. Only ports that read descriptors can be paused."""
         if hasattr(port, "stopReading"):
-            port.numberAccepts = BATCH
+            port.numberAccepts = batchOf(self.limit)
             self._ports.append(port)
 
     def release(self) -> None:
@@ -67,6 +79,8 @@ class Descriptors:
 
     def taken(self, descriptor: int) -> None:
         """A client's socket has this number."""
+        for port in self._ports:
+            port.numberAccepts = batchOf(self.limit)
         if descriptor < self.limit - reserveOf(self.limit) or self._timer is not None or not self._ports:
             return
         now = self.clock.seconds()
