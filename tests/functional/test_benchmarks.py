@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import socket
 import subprocess
 import sys
@@ -40,10 +41,17 @@ class BenchmarkTests(SynchronousTestCase):
             timeout=240,
         )
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
-        rows = [line for line in result.stdout.splitlines() if line.startswith(("pipsocks (socks)", "microsocks"))]
-        self.assertEqual(len(rows), 2, result.stdout)
-        for row in rows:
-            self.assertEqual(row.count("x"), 5 if row.startswith("p") else 5 + "microsocks".count("x"), row)
+        for peer in ("pipsocks (socks)", "microsocks"):
+            self.assertRegex(result.stdout, rf"(?m)^{re.escape(peer)} +\d")
+
+    def test_table(self) -> None:
+        """Medians over the rounds, and their ratio to ours on the same protocol."""
+        ours, other = (Peer(name, "socks5", lambda: "", lambda *_: []) for name in ("pipsocks (socks)", "other"))
+        rounds = [dict.fromkeys(command.FIGURES, value) for value in (1.0, 4.0, 2.0)]
+        doubled = [{figure: 2 * value for figure, value in turn.items()} for turn in rounds]
+        rows = command.table({ours: rounds, other: doubled}).splitlines()
+        self.assertEqual(rows[2].split()[2:], ["2.00", "1.00x"] * 5)
+        self.assertEqual(rows[3].split()[1:], ["4.00", "2.00x"] * 5)
 
     def test_bytesDiffer(self) -> None:
         """A proxy that changes a byte is caught."""
