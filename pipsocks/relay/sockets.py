@@ -47,7 +47,8 @@ def unsent(transport: Any) -> int:
     Count the bytes, of those written to `transport`, that its peer has not acknowledged, as far as can be told.
 
     Twisted has no public name for the fill of a write buffer, and the kernel's queue goes to the peer's window:
-    a slow reader's tunnel is not idle, and a reset must not overtake what was sent before it.
+    a slow reader's tunnel is not idle, and a reset must not overtake what was sent before it. For a peer that has reset
+    the connection there is nothing left to wait for: the kernel would count what it did not take for ever.
     """
     beneath = getattr(transport, "transport", transport)
     count = len(getattr(beneath, "dataBuffer", b"")) - getattr(beneath, "offset", 0)
@@ -56,7 +57,15 @@ def unsent(transport: Any) -> int:
     if handle is not None and ioctl is not None:
         with suppress(OSError):
             count += int.from_bytes(ioctl(handle.fileno(), TIOCOUTQ, bytes(4)), "little")
-    return count
+    return 0 if count and handle is not None and _isReset(handle) else count
+
+
+def _isReset(handle: socket.socket) -> bool:
+    try:
+        handle.getpeername()
+    except OSError:
+        return True
+    return False
 
 
 def _socket(transport: Any) -> socket.socket | None:

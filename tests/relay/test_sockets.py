@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from typing import Any
 
@@ -46,6 +47,19 @@ class SocketsTests(TestCase):
         ours.send(b"x" * 1000)
         self.assertGreaterEqual(unsent(Bare(ours)), 1000)
         theirs.recv(1000)
+        self.assertEqual(unsent(Bare(ours)), 0)
+
+    def test_reset(self) -> None:
+        """What was sent to a peer that is gone will never be taken, although the kernel counts it for ever."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            theirs = socket.create_connection(server.getsockname())
+            ours, _ = server.accept()
+        self.addCleanup(ours.close)
+        theirs.close()
+        ours.send(b"x" * 10)
+        gone = select.poll()
+        gone.register(ours, 0)
+        self.assertTrue(gone.poll(20_000))
         self.assertEqual(unsent(Bare(ours)), 0)
 
     def test_closed(self) -> None:
