@@ -103,13 +103,14 @@ class Ended:
     """
     How a session ended: the outcome's token, the bytes from the client (`up`) and to it (`down`).
 
-    `dropped` counts the datagrams of an association that went nowhere.
+    `dropped` counts the datagrams of an association that went nowhere; `reason` says in words why there was none.
     """
 
     token: str
     up: int = 0
     down: int = 0
     dropped: int = 0
+    reason: str = ""
 
 
 class Entry(Protocol):

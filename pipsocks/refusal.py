@@ -58,10 +58,14 @@ class Refusal(Exception):
 
     @property
     def reason(self) -> str:
-        """The reason phrase: ASCII, at most `PHRASE_LIMIT` characters: slug, cause, next step."""
+        """
+        The reason phrase: ASCII, at most `PHRASE_LIMIT` characters: slug, cause, next step.
+
+        The next step gives way to a cause that would not fit beside it: the slug says it too, and the cause is news.
+        """
+        phrase = f"{self.slug.code} {self.cause}"
         step = f"; run: pipsocks explain {self.slug.code}"
-        room = PHRASE_LIMIT - len(self.slug.code) - 1 - len(step)
-        return f"{self.slug.code} {clip(self.cause, room)}{step}"
+        return phrase + step if len(phrase) + len(step) <= PHRASE_LIMIT else clip(phrase, PHRASE_LIMIT)
 
     @property
     def text(self) -> str:

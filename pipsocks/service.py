@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import resource
+import shlex
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -35,6 +36,9 @@ from pipsocks.settings import Settings
 from pipsocks.udp import Associations
 from pipsocks.upstream.chain import Chain, Network
 from pipsocks.upstream.settings import ChainSettings
+
+PLAIN_CHECKERS: Final = frozenset({"htpasswd", "file", "unix"})
+"""Checkers whose descriptions hold no secret."""
 
 Say = Callable[[str], None]
 
@@ -122,6 +126,7 @@ def _raiseDescriptorLimit() -> int:
 class Bound:
     """A listener that listens."""
 
+    settings: ListenerSettings
     listener: Listener
     port: IListeningPort
 
@@ -161,7 +166,7 @@ class ProxyService(Service):
         @raise StartError: the description is wrong, the port is busy, or it would be an open proxy.
         """
         port = _listen(self._reactor, settings, ListenerFactory(listener))
-        bound = Bound(listener, port)
+        bound = Bound(settings, listener, port)
         self._bound.append(bound)
         if self._clients.descriptors is not None:
             self._clients.descriptors.watch(port)
@@ -283,12 +288,24 @@ def startLines(bound: Sequence[Bound], gateway: Gateway, notices: Sequence[str])
     lines = [f"pipsocks: {notice}" for notice in notices]
     lines += [f"pipsocks: {names[b.listener.protocol]} on {b.address}" for b in bound]
     lines.append("pipsocks: upstream " + " | ".join(chain.describe() for chain in gateway.chains))
-    flags = {b.listener.protocol: b.address for b in bound if hasattr(b.port.getHost(), "host")}
-    protocol = "http" if "http" in flags else "socks"
-    if flags:
-        address = flags[protocol].replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:")
-        lines.append(f'pipsocks: set a shell up with: eval "$(pipsocks env --{protocol} {address})"')
+    reached = {b.listener.protocol: b for b in reversed(bound) if hasattr(b.port.getHost(), "host")}
+    if reached:
+        lines.append(
+            f'pipsocks: set a shell up with: eval "$({_shellCommand(reached.get("http") or reached["socks"])})"'
+        )
     return lines
+
+
+def _shellCommand(bound: Bound) -> str:
+    """What prints the variables for one listener: it is told of the login, which it has a placeholder for."""
+    address = bound.address.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:")
+    words = ["pipsocks", "env", f"--{bound.listener.protocol}", address]
+    for checker in bound.settings.auth:
+        kind, _, _ = checker.partition(":")
+        words += ["--auth", checker if kind in PLAIN_CHECKERS else kind]  # another's argument may be a password
+    for network in bound.settings.clients:
+        words += ["--clients", str(network)]
+    return shlex.join(words)
 
 
 def _addressText(address: Any) -> str:

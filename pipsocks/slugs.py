@@ -75,13 +75,13 @@ SLUGS: Final = _table(
     ),
     Slug(
         "PS-RQ04", "head_too_large", _C, 431, 1, "http_request_error", "head too large",
-        "request head too large: {detail}",
+        "request head too large: 64 KiB and 200 fields at most",
         "The head of the request is over 64 KiB or has more than 200 fields.",
         "Look for a cookie or a header that grows.",
     ),
     Slug(
         "PS-RQ05", "http_version", _C, 505, 1, "http_request_error", "HTTP version",
-        "HTTP version not supported: {detail}",
+        "only HTTP/1.0 and HTTP/1.1 are spoken here",
         "A request with a major version other than 1 arrived.",
         "Use HTTP/1.1 towards the proxy; HTTP/2 passes inside a CONNECT tunnel.",
     ),

@@ -37,9 +37,19 @@ class RefusalTests(TestCase):
             self.assertTrue(refusal.reason.isascii() and refusal.reason.isprintable(), code)
             self.assertLessEqual(len(refusal.reason), 120)
             self.assertTrue(refusal.reason.startswith(code + " "))
-            self.assertTrue(refusal.reason.endswith(f"pipsocks explain {code}"))
+            self.assertTrue(refusal.reason.endswith((f"pipsocks explain {code}", "...")), refusal.reason)
             self.assertIn(row.remedy, refusal.text)
             self.assertTrue(refusal.text.isascii())
+
+    def test_causeFirst(self) -> None:
+        """A cause that leaves no room for the next step stands whole in its place."""
+        refusal = Refusal(
+            "PS-UP09", detail="3 upstreams worked: 127.0.0.1:6099 refused, 127.0.0.1:6020 silent, c:1 login"
+        )
+        self.assertEqual(
+            refusal.reason,
+            "PS-UP09 none of 3 upstreams worked: 127.0.0.1:6099 refused, 127.0.0.1:6020 silent, c:1 login",
+        )
 
     def test_saidByTheHop(self) -> None:
         """The hop's own words stand in the text, escaped and cut."""

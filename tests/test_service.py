@@ -16,6 +16,7 @@ from pipsocks.front.settings import ListenerSettings
 from pipsocks.gateway.settings import TimeoutSettings
 from pipsocks.model import Destination, StartError
 from pipsocks.observe.settings import JournalSettings
+from pipsocks.policy.passwords import store
 from pipsocks.service import ProxyService, listenProblem, makeService
 from pipsocks.settings import Settings
 from pipsocks.upstream.settings import ChainSettings, HopSettings, TLSSettings
@@ -95,6 +96,18 @@ class StartTests(ServiceTestCase):
             ],
         )
         self.assertEqual(self.manager.recv(1000), b"READY=1\nSTATUS=2 listeners, 2 upstreams")
+
+    async def test_shell(self) -> None:
+        """With a login or clients' networks the command says so too; an argument that may be a password is left out."""
+        networks = (ipaddress.ip_network("127.0.0.0/8"),)
+        path = os.path.abspath(self.mktemp())
+        store(path, "ann", "secret")
+        for auth, shown in ((f"htpasswd:{path}", f"htpasswd:{path}"), ("memory:ann:secret", "memory")):
+            self.said.clear()
+            await self.start(ListenerSettings("http", "tcp6:0:interface=\\:\\:1", auth=(auth,), clients=networks))
+            (line,) = (line for line in self.said if "shell" in line)
+            command = f"pipsocks env --http '[::1]:{self.ports()['HTTP']}' --auth {shown} --clients 127.0.0.0/8"
+            self.assertEqual(line, f'pipsocks: set a shell up with: eval "$({command})"')
 
     async def test_tunnel(self) -> None:
         """What is started works: a SOCKS tunnel to an origin, and its line in the journal."""

@@ -17,10 +17,12 @@ from pipsocks.forward.pool import Pool, Way
 from pipsocks.forward.probe import Ears
 from pipsocks.forward.seam import Exchange
 from pipsocks.forward.sending import Sending
+from pipsocks.gateway.doubt import noneWorked
 from pipsocks.gateway.judge import Judge
 from pipsocks.gateway.session import Chain, Gateway
 from pipsocks.model import Attempt, Destination, Entry
 from pipsocks.refusal import Refusal
+from pipsocks.wire.connect import offersOnly
 from pipsocks.wire.gate import ResponseHead
 from pipsocks.wire.target import AbsoluteTarget
 
@@ -93,7 +95,8 @@ class Asking:
         self._sendings: list[Sending] = []
         self._searching: Deferred[Any] | None = None
         self._kept: Answer | None = None
-        self._failure: Refusal | None = None
+        self._failure: Refusal | None = None  # the last search's, or the first sending's
+        self._failures: dict[str, Refusal] = {}
         self._answer: Deferred[Answer] = Deferred()
 
     async def answer(self) -> Answer:
@@ -131,6 +134,9 @@ class Asking:
             searching.cancel()
         for sending in self._sendings:
             if won is None or sending.way is not won.way:
+                if sending.awaited and won is not None:
+                    name = sending.way.chain.name
+                    self._entry.attempted(Attempt(name, "", "overtaken", sending.milliseconds))
                 sending.drop()
 
     @property
@@ -168,6 +174,8 @@ class Asking:
 
         def failed(failure: Failure) -> Failure:
             self._unreached.append(chain)
+            if isinstance(failure.value, Refusal):
+                self._failures[chain.name] = failure.value
             return failure
 
         return connecting.addErrback(failed)
@@ -214,7 +222,8 @@ class Asking:
             sending.counts = False
             said = f"407 {head.reason.decode('latin-1')}"
             again = not self._exchange.head.hasBody
-            self.failed(sending, Refusal("PS-UP10", chain=chain.name, said=said), again)
+            refusal = Refusal("PS-UP10", chain=chain.name, detail=offersOnly(head.fields), said=said)
+            self.failed(sending, refusal, again)
         elif self._kept is not None:
             sending.drop()
             self._conclude()
@@ -256,6 +265,7 @@ class Asking:
         self._entry.attempted(Attempt(sending.way.chain.name, "", refusal.token, sending.milliseconds))
         sending.drop()
         self._failure = self._failure or refusal
+        self._failures[sending.way.chain.name] = refusal
         if again:
             self._goOn()
         self._conclude()
@@ -272,7 +282,13 @@ class Asking:
         if self._kept is not None:
             self._win(self._kept)
         elif self._failure is not None and not self._answer.called:
-            self._answer.errback(Failure(self._failure))
+            self._answer.errback(Failure(self._told(self._failure)))
+
+    def _told(self, failure: Refusal) -> Refusal:
+        """What to say when several chains failed, of which one at least had taken the request."""
+        if len(self._sendings) == 0 or len({each.slug.code for each in self._failures.values()}) <= 1:
+            return failure
+        return noneWorked(list(self._failures.items()))
 
     def _win(self, answer: Answer) -> None:
         answer.patience.wait(False)

@@ -52,14 +52,14 @@ class Origins:
         @raise CancelledError: the client left, and its task was cancelled.
         """
         asking = Asking(gateway, self._judge, target, entry, exchange, self._pool, self._ears)
-        answer, token, switches = None, "ok", False
+        answer, token, reason, switches = None, "ok", "", False
         try:
             answer = await asking.answer()
             switches = answer.head.status == 101
             if not switches:
                 await self._pass(answer, gateway, exchange)
         except Refusal as refusal:
-            token = refusal.token
+            token, reason = refusal.token, refusal.cause
             exchange.refuse(refusal)
         except (Cut, GateError):
             token = "cut"
@@ -84,7 +84,7 @@ class Origins:
             else:
                 if answer is not None:
                     self._keep(answer, gateway, whole=token == "ok")
-                entry.close(Ended(token, up, exchange.sent))
+                entry.close(Ended(token, up, exchange.sent, reason=reason))
 
     async def _pass(self, answer: Answer, gateway: Gateway, exchange: Exchange) -> None:
         """The head, then the content as it comes and as fast as the client takes it."""

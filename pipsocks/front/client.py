@@ -71,6 +71,7 @@ class Client(Protocol):
         self.held = Held()
         self.peer = ""
         self.deadline = 0.0
+        self._since = 0.0
         self._timer: IDelayedCall | None = None
         self._speaker: Speaker | None = None
         self._successor: Successor | None = None
@@ -83,7 +84,8 @@ class Client(Protocol):
         peer = self.transport.getPeer()
         self.peer = _addressText(peer)
         self.judge = self.gateway.guard.judge(getattr(peer, "host", ""))
-        self.deadline = self.clock.seconds() + self.gateway.timeouts.handshake
+        self._since = self.clock.seconds()
+        self.deadline = self._since + self.gateway.timeouts.handshake
         self.startClock(self.gateway.timeouts.handshake)
         self.listener.clients.add(self)
 
@@ -185,7 +187,7 @@ class Client(Protocol):
         speaker.dataReceived(data)
 
     def _misspoke(self, refusal: Refusal) -> None:
-        self.note(refusal.token)
+        self.note(refusal.token, refusal.cause)
         self.transport.write(answerBytes(refusal))
         self.part()
 
@@ -234,12 +236,13 @@ class Client(Protocol):
             self.settle()
             self.transport.loseConnection()
 
-    def note(self, token: str) -> None:
+    def note(self, token: str, reason: str = "") -> None:
         """A line in the journal for a connection that never got as far as a session: one, with what is told first."""
         if self._noted:
             return
         self._noted = True
-        self.gateway.open(self.listener.name, self.peer).close(Ended(token))
+        ago = self.clock.seconds() - self._since
+        self.gateway.open(self.listener.name, self.peer, ago).close(Ended(token, reason=reason))
 
 
 def _addressText(address: Any) -> str:

@@ -132,7 +132,7 @@ class HTTPSpeaker:
                 await self._untilRead()
                 self._client.startClock(IDLE_SECONDS)
         except Refusal as refusal:  # what came is no request
-            self._client.note(refusal.token)
+            self._client.note(refusal.token, refusal.cause)
             self._client.transport.write(answerBytes(refusal))
             self._leave()
             self._client.part()
@@ -177,7 +177,7 @@ class HTTPSpeaker:
             early = self._gate.leftover()
             # Bytes behind a refused CONNECT are a tunnel's, and must not be taken for requests (RFC 9931).
             keep = refusal.slug.status == 407 and head.keepAlive and not early
-            self._open("connect").close(Ended(refusal.token))
+            self._open("connect").close(Ended(refusal.token, reason=refusal.cause))
             self._client.transport.write(answerBytes(refusal, keep))
             if not keep:
                 self._leave()
@@ -206,7 +206,7 @@ class HTTPSpeaker:
                 entry.destination = Destination(target.host, target.port)
             entry.user = await self._login(head)
         except Refusal as refusal:
-            entry.close(Ended(refusal.token))
+            entry.close(Ended(refusal.token, reason=refusal.cause))
             exchange.refuse(refusal)
         except CancelledError:
             entry.close(Ended("client_left"))

@@ -71,5 +71,5 @@ class Client(Stream, Protocol):
     def part(self) -> None:
         """Close, lingering."""
 
-    def note(self, token: str) -> None:
+    def note(self, token: str, reason: str = "") -> None:
         """A journal line for a connection without a session."""

@@ -62,7 +62,7 @@ class Client(Stream, Protocol):
     def part(self) -> None:
         """Close, lingering."""
 
-    def note(self, token: str) -> None:
+    def note(self, token: str, reason: str = "") -> None:
         """A journal line for a connection without a session."""
 
     def expire(self) -> None:
@@ -125,7 +125,8 @@ class SocksSpeaker:
             self._takeEvents()
         except SocksError as error:
             self._client.transport.write(error.reply)
-            self._client.note(Refusal(error.code).token)
+            refusal = Refusal(error.code, detail=error.detail)
+            self._client.note(refusal.token, refusal.cause)
             self._client.part()
 
     def _takeEvents(self) -> None:

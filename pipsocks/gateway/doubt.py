@@ -12,11 +12,14 @@ from typing import Final, Protocol
 import attrs
 
 from pipsocks.model import Destination
-from pipsocks.refusal import Refusal
+from pipsocks.refusal import Refusal, clip
 from pipsocks.slugs import About
 
 FAILING_SECONDS: Final = 2.0
 FAILING_LIMIT: Final = 10_000
+LIST_LIMIT: Final = 82
+"""Characters for the list of failures that fit into a reason phrase."""
+
 MORE_REPORTS: Final = 3
 """Further reports that one upstream, asked alone, must give: a rotating gateway fails one time in five."""
 
@@ -114,8 +117,16 @@ class Findings:
         codes = {refusal.slug.code for refusal in self._said.values()}
         if len(codes) == 1:
             return next(iter(self._said.values()))
-        listed = ", ".join(f"{chain.name} {refusal.slug.brief}" for chain, refusal in self._said.items())
-        return Refusal("PS-UP09", detail=f"{len(self._said)} upstreams worked: {listed}")
+        return noneWorked([(chain.name, refusal) for chain, refusal in self._said.items()])
+
+
+def noneWorked(failures: Sequence[tuple[str, Refusal]]) -> Refusal:
+    """One phrase for chains, by their names, that failed in different ways. Long names are cut so that all are told."""
+    listed = [f"{name} {refusal.slug.brief}" for name, refusal in failures]
+    if len(", ".join(listed)) > LIST_LIMIT:
+        room = LIST_LIMIT // len(failures) - 2
+        listed = [f"{clip(name, max(6, room - len(r.slug.brief) - 1))} {r.slug.brief}" for name, r in failures]
+    return Refusal("PS-UP09", detail=f"{len(failures)} upstreams worked: {', '.join(listed)}")
 
 
 def _plainness(refusal: Refusal) -> int:

@@ -97,8 +97,8 @@ class Relays(Protocol):
 class Journal(Protocol):
     """Where sessions are written down."""
 
-    def open(self, listener: str, client: str) -> Entry:
-        """Begin a line."""
+    def open(self, listener: str, client: str, ago: float = 0.0) -> Entry:
+        """Begin a line for what began `ago` seconds before."""
 
 
 @attrs.frozen
@@ -123,9 +123,9 @@ class Gateway:
     def _newFailing(self) -> Failing:
         return Failing(self.clock.seconds)
 
-    def open(self, listener: str, client: str) -> Entry:
-        """Begin a session's line in the journal."""
-        return self.journal.open(listener, client)
+    def open(self, listener: str, client: str, ago: float = 0.0) -> Entry:
+        """Begin the line in the journal of a session that began `ago` seconds before."""
+        return self.journal.open(listener, client, ago)
 
     async def run(self, carry: Carry, conversation: Conversation, request: Request, entry: Entry, judge: Judge) -> None:
         """
@@ -145,7 +145,7 @@ class Gateway:
             raise
         except Refusal as refusal:
             conversation.refuse(refusal)
-            entry.close(Ended(refusal.token))
+            entry.close(Ended(refusal.token, reason=refusal.cause))
         except Exception:
             _log.failure("a session failed")
             conversation.refuse(Refusal("PS-SV02"))

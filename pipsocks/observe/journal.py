@@ -62,9 +62,9 @@ class Journal:
     seconds: Callable[[], float]
     wall: Callable[[], float]
 
-    def open(self, listener: str, client: str) -> SessionEntry:
-        """Begin a line."""
-        return SessionEntry(self, listener, client, self.seconds(), self.wall())
+    def open(self, listener: str, client: str, ago: float = 0.0) -> SessionEntry:
+        """Begin a line for what began `ago` seconds before."""
+        return SessionEntry(self, listener, client, self.seconds() - ago, self.wall() - ago)
 
     def closed(self, entry: SessionEntry, ended: Ended) -> None:
         """Write a line."""
@@ -92,6 +92,7 @@ class Journal:
                     **({"dropped": ended.dropped} if entry.protocol == "udp" else {}),
                     "seconds": round(self.seconds() - entry._began, 3),
                     "outcome": ended.token,
+                    **({"reason": ended.reason} if ended.reason else {}),
                 }
             )
         )

@@ -7,7 +7,6 @@ The tables are those of behaviour, section 5, "What a failure speaks of".
 from __future__ import annotations
 
 import errno
-import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
@@ -20,8 +19,7 @@ from pipsocks.model import Destination
 from pipsocks.refusal import Refusal
 from pipsocks.slugs import About
 from pipsocks.upstream.names import NameSilent, NameUnknown
-from pipsocks.wire.connect import ConnectRefused
-from pipsocks.wire.http import findAll
+from pipsocks.wire.connect import ConnectRefused, offersOnly
 from pipsocks.wire.socks import VERSION_4
 from pipsocks.wire.socksclient import HopLogin, HopNonsense, HopRefused
 
@@ -75,8 +73,6 @@ _HTTP: Final = {401: "PS-UP10", 403: "PS-UP11", 407: "PS-UP10", 502: "PS-UP20", 
 # Of a tie, the one that says more: a refusal was sent by somebody, a time-out by nobody.
 _TELLING: Final = ("refused", "hop_refused", "hop_destination_refused", "unreachable", "hop_unreachable")
 
-_SCHEME: Final = re.compile(rb"(?:^|,)[ \t]*([A-Za-z][A-Za-z0-9-]*)(?=[ \t,]|$)")
-
 
 def ofDial(error: ConnectError, destination: Destination, isHop: bool) -> Refusal:
     """Why one TCP connect failed: to the destination itself, or to a chain's first hop."""
@@ -108,7 +104,7 @@ def ofAnswer(
         return Refusal("PS-UP10", said=error.text, **told)
     if isinstance(error, ConnectRefused):
         said = f"{error.status} {error.reason}".rstrip()
-        detail = _wanted(error) if error.status == 407 else ""
+        detail = offersOnly(error.fields) if error.status == 407 else ""
         return Refusal(_HTTP.get(error.status, "PS-UP14"), detail=detail, said=said, **told)
     if error.version == VERSION_4:
         code = "PS-UP14" if error.reply == 91 else "PS-UP10"
@@ -164,20 +160,6 @@ def commonest(failures: Sequence[Refusal]) -> Refusal:
         return counted[failure.slug.code], -_TELLING.index(token) if token in _TELLING else -len(_TELLING)
 
     return max(failures, key=weight)
-
-
-def _wanted(error: ConnectRefused) -> str:
-    """What a 407 asks for, where that is nothing that we can give."""
-    schemes = [
-        match.decode("ascii")
-        for value in findAll(error.fields, b"proxy-authenticate")
-        for match in _SCHEME.findall(value)
-    ]
-    lower = {scheme.lower() for scheme in schemes}
-    if not lower or "basic" in lower:
-        return ""
-    hint = "; put px or cntlm before it" if lower <= {"ntlm", "negotiate", "kerberos"} else ""
-    return f": it offers only {' and '.join(dict.fromkeys(schemes))}{hint}"
 
 
 def _ofOpenSSL(error: SSLError) -> str:

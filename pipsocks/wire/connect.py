@@ -9,10 +9,12 @@ from typing import Final
 import attrs
 
 from pipsocks.wire.fields import TEXT, FieldSection
-from pipsocks.wire.http import HEAD_LIMIT, Fields, GateError
+from pipsocks.wire.http import HEAD_LIMIT, Fields, GateError, findAll
 from pipsocks.wire.inbox import Inbox
 from pipsocks.wire.socks import packHost
 from pipsocks.wire.socksclient import HopNonsense
+
+_SCHEME: Final = re.compile(rb"(?:^|,)[ \t]*([A-Za-z][A-Za-z0-9-]*)(?=[ \t,]|$)")
 
 INTERIM_LIMIT: Final = 16
 """Interim responses (1xx) that are skipped before the answer."""
@@ -142,3 +144,15 @@ class ConnectClient:
             raise HopNonsense("the answer is not HTTP/1")
         inbox.consume(end)
         return int(match[1]), (match[2] or b"").decode("latin-1").strip(" \t")
+
+
+def offersOnly(fields: Fields) -> str:
+    """What a 407 asks for, where that is nothing that we can give: ``: it offers only NTLM; …``; else an empty text."""
+    schemes = [
+        match.decode("ascii") for value in findAll(fields, b"proxy-authenticate") for match in _SCHEME.findall(value)
+    ]
+    lower = {scheme.lower() for scheme in schemes}
+    if not lower or "basic" in lower:
+        return ""
+    hint = "; put px or cntlm before it" if lower <= {"ntlm", "negotiate", "kerberos"} else ""
+    return f": it offers only {' and '.join(dict.fromkeys(schemes))}{hint}"

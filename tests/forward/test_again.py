@@ -311,6 +311,25 @@ class ClosingTests(HopCase):
         fresh.write(OK)
         await self.expect(client, 200, b"ok")
 
+    async def test_differentFailures(self) -> None:
+        """When hops fail in different ways the client gets one phrase with all of them."""
+        client = await self.open()
+        hop, _ = await self.asked(client, GET, self.one)
+        hop.transport.abortConnection()
+        (await self.arrived(self.two)).write(answer(407, b"Proxy-Authenticate: Basic realm=x"))
+        head = await self.expect(client, 503)
+        self.assertIn(b"PS-UP09 none of 2 upstreams worked: one closed, two login", head)
+
+    async def test_schemes(self) -> None:
+        """A hop that wants a login of a kind that we cannot give is told of with what helps."""
+        self.ways.remove(self.two)
+        client = await self.open()
+        hop, _ = await self.asked(client, GET, self.one)
+        hop.write(answer(407, b"Proxy-Authenticate: NTLM"))
+        head = await self.expect(client, 502)
+        self.assertIn(b"PS-UP10 upstream one refused our login: it offers only NTLM; put px or cntlm before it", head)
+        self.assertIn("only NTLM", (await self.written())[0]["reason"])
+
 
 class SilenceTests(HopCase):
     """A hop that says nothing."""
@@ -335,6 +354,7 @@ class SilenceTests(HopCase):
         await hop.gone()
         client.transport.loseConnection()
         await self.quiet()
+        self.assertEqual(await self.outcomes(), [("one", "ok"), ("two", "ok"), ("one", "overtaken")])
 
     async def test_firstWins(self) -> None:
         """The first one's head wins as well, when it comes first."""

@@ -310,7 +310,9 @@ class OpeningTests(ProxyTestCase):
         self.assertFalse(client.ended)
         self.clock.advance(0.2)
         await client.gone()
-        self.assertEqual((await self.written())[0]["outcome"], "handshake_timeout")
+        (line,) = await self.written()
+        self.assertEqual(line["outcome"], "handshake_timeout")
+        self.assertGreaterEqual(line["seconds"], 10)
 
     async def test_silent(self) -> None:
         """So is one that never says anything."""
@@ -358,7 +360,9 @@ class OpeningTests(ProxyTestCase):
         client.write(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
         answer = await client.readAll()
         self.assertTrue(answer.startswith(b"HTTP/1.1 400 PS-RQ03 "), answer)
-        self.assertEqual((await self.written())[0]["outcome"], "tls_on_plain_port")
+        (line,) = await self.written()
+        self.assertEqual(line["outcome"], "tls_on_plain_port")
+        self.assertIn("client used https:// for a plain proxy", line["reason"])
 
     async def test_nothingSaid(self) -> None:
         """A connection that is closed without a word leaves a line in the journal."""
