@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
+import socket
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -116,13 +118,25 @@ def _loops(chain: ChainSettings, entry: Value, listeners: list[ListenerSettings]
 
 
 def _same(address: Destination, host: str, port: int) -> bool:
+    """Whether a connection to `address` meets a listener on `host` and `port`, as far as a text can tell."""
     if address.port != port or port == 0:
         return False
-    if host in ("0.0.0.0", "::"):
-        return isLoopback(address.host)
-    if "localhost" in (host.lower(), address.host.lower()):
-        return isLoopback(host) and isLoopback(address.host)
-    return address.host == host
+    asked, bound = _plain(address.host), _plain(host)
+    if bound in ("0.0.0.0", "::"):
+        # The machine's own name is a name like any other: what it resolves to is found out when it is dialled.
+        return isLoopback(asked) or asked in ("0.0.0.0", "::") or asked == socket.gethostname().lower()
+    if "localhost" in (asked, bound) or asked in ("0.0.0.0", "::"):  # as a destination: this machine
+        return isLoopback(bound) and (isLoopback(asked) or asked in ("0.0.0.0", "::"))
+    return asked == bound
+
+
+def _plain(host: str) -> str:
+    """An IPv4 address out of its IPv6 disguise; a name in lower case."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host.lower()
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def _notices(

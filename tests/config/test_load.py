@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from typing import Any
 
@@ -263,6 +264,8 @@ class EnvironmentTests(LoadCase):
             ("127.0.0.1:3128", ()), ("localhost:3128", ()), ("127.0.0.1:1080", ()), ("::1:7", ("--http", "[::1]:7")),
             ("127.0.0.1:7", ("--http", "0.0.0.0:7", "--clients", "10.0.0.0/8")),
             ("localhost:7", ("--http", "tcp:7:interface=localhost")),
+            ("0.0.0.0:3128", ()), ("::ffff:127.0.0.1:3128", ()), ("0.0.0.0:7", ("--http", "[::1]:7")),
+            (f"{socket.gethostname()}:7", ("--http", "0.0.0.0:7", "--clients", "10.0.0.0/8")),
         ):  # fmt: skip
             problems = self.problems("--upstream", "env", *words, environ={"HTTPS_PROXY": f"http://{proxy}"})
             self.assertEqual([problem.where for problem in problems], ["--upstream"], proxy)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from pipsocks.wire.connect import INTERIM_LIMIT, ConnectClient, ConnectRefused, Opened, basic
+from pipsocks.wire.connect import INTERIM_LIMIT, ConnectClient, ConnectRefused, Opened, basic, offersOnly
 from pipsocks.wire.http import HEAD_LIMIT
 from pipsocks.wire.names import NameInvalid
 from pipsocks.wire.socksclient import HopNonsense
@@ -112,3 +112,19 @@ class AnswerTests(SynchronousTestCase):
         """Whatever a hop answers, in whatever pieces, comes to the same."""
         for prefix in (b"", b"HTTP/1.1 ", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 503 x\r\nA: b\r\n"):
             assertFragmentation(self, asked, prefix + data, places, (ConnectRefused, HopNonsense))
+
+
+class OffersTests(SynchronousTestCase):
+    """What a 407 asks for."""
+
+    def test_only(self) -> None:
+        """Schemes that we cannot speak are named, those of a Windows network with what helps."""
+        for values, told in (
+            ([b"NTLM"], ": it offers only NTLM; put px or cntlm before it"),
+            ([b"Negotiate", b"NTLM"], ": it offers only Negotiate and NTLM; put px or cntlm before it"),
+            ([b"Digest realm=x, nonce=y"], ": it offers only Digest"),
+            ([b"Basic realm=x"], ""),
+            ([b"NTLM", b"basic"], ""),
+            ([], ""),
+        ):
+            self.assertEqual(offersOnly(tuple((b"Proxy-Authenticate", value) for value in values)), told)
