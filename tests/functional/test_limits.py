@@ -64,6 +64,25 @@ def _residentBytes(pid: int) -> int:
     return int(found[1]) * 1024
 
 
+def readable(sockets: Iterable[socket.socket], seconds: float = 0) -> list[socket.socket]:
+    """Those that have something to read, or are gone, now or within that time."""
+    return _polled(sockets, select.POLLIN, seconds)
+
+
+def writable(sockets: Iterable[socket.socket], seconds: float = 0) -> list[socket.socket]:
+    """Those that are connected, or are gone, now or within that time."""
+    return _polled(sockets, select.POLLOUT, seconds)
+
+
+def _polled(sockets: Iterable[socket.socket], event: int, seconds: float) -> list[socket.socket]:
+    # Not select(): it knows no descriptor from 1024 on.
+    named = {each.fileno(): each for each in sockets}
+    poll = select.poll()
+    for descriptor in named:
+        poll.register(descriptor, event)
+    return [named[descriptor] for descriptor, _ in poll.poll(seconds * 1000)]
+
+
 class LimitsTestCase(FunctionalTestCase):
     """How clients are made, many at a time."""
 
@@ -137,7 +156,7 @@ class SlowTests(LimitsTestCase):
                         dripping[connection] = itertools.chain(DROPS.get(name, b""), itertools.repeat(ord("a")))
         count = len(waiting)
         for _ in range(int(PATIENCE / 0.1)):
-            for connection in select.select(list(waiting), [], [], 0.1)[0]:
+            for connection in readable(waiting, 0.1):
                 with contextlib.suppress(ConnectionError):
                     said = connection.recv(65_536)
                     # An end, or an HTTP client's 408, behind which comes the end.
@@ -189,7 +208,7 @@ class ManyTests(LimitsTestCase):
         for _ in range(10):
             self.assertServes(pipsocks, origin.port)
         # All of them were there all the time.
-        self.assertEqual(select.select(stuck[:1000], [], [], 0)[0], [])
+        self.assertEqual(readable(stuck), [])
         self.assertFalse(pipsocks.journalFile.exists() and "timeout" in pipsocks.journalFile.read_text())
 
     def test_burst(self) -> None:
@@ -202,7 +221,7 @@ class ManyTests(LimitsTestCase):
         for connection in crowd:
             connection.setblocking(False)
             connection.connect_ex(("127.0.0.1", port))
-        connected = select.select([], crowd, [], 0)[1]
+        connected = writable(crowd)
         pipsocks.send(signal.SIGCONT)
         self.assertEqual(len(connected), 300)
 
@@ -215,7 +234,7 @@ class ManyTests(LimitsTestCase):
         for connection in stuck[:36]:
             with contextlib.suppress(ConnectionError):
                 self.assertEqual(connection.recv(100), b"")
-        self.assertEqual(select.select(stuck[37:], [], [], 0)[0], [])
+        self.assertEqual(readable(stuck[37:]), [])
         self.assertEqual(
             [(e["client"], e["outcome"]) for e in pipsocks.journal(37, protocol="")],
             [(f"127.0.0.1:{connection.getsockname()[1]}", "handshake_timeout") for connection in stuck[:37]],
@@ -244,7 +263,7 @@ class ManyTests(LimitsTestCase):
         self.assertEqual(askConnect(through, "localhost", origin.port).status, 200)
         self.assertEchoes(through)
         # Not one of the 200 has been told anything yet.
-        self.assertEqual(select.select(asking, [], [], 0)[0], [])
+        self.assertEqual(readable(asking), [])
         self.leave([*asking, through])
         self.assertEqual(pipsocks.stop(), 0)
 
@@ -287,7 +306,7 @@ class GreedyTests(LimitsTestCase):
                 continue
             connection.setblocking(False)
         sent = dict.fromkeys(crowd, 0)
-        while not once and (ready := select.select([], crowd, [], 0.5)[1]):
+        while not once and (ready := writable(crowd, 0.5)):
             for connection in ready:
                 with contextlib.suppress(BlockingIOError):
                     sent[connection] += connection.send(data)
@@ -349,7 +368,7 @@ class DescriptorsTests(LimitsTestCase):
     def answered(self, crowd: list[socket.socket]) -> list[socket.socket]:
         """Those who are answered by and by, until for a second nobody is."""
         answered: list[socket.socket] = []
-        while ready := select.select([each for each in crowd if each not in answered], [], [], 1)[0]:
+        while ready := readable([each for each in crowd if each not in answered], 1):
             for connection in ready:
                 self.assertIn(readHead(connection).status, (200, 429))
             answered += ready
