@@ -79,13 +79,23 @@ class Request:
     What a client asked for, once it may ask.
 
     `protocol` is what the journal calls it: ``socks5``, ``socks4``, ``connect``, ``http`` (one forwarded request),
-    ``bind`` or ``udp``. `user` is who logged in, empty where nobody had to. The destination of a ``bind`` is the peer
-    that is to connect; of an ``udp``, where the client says that it will send from, and its port may be 0 for both.
+    ``bind`` or ``udp``. `user` is who logged in, empty where nobody had to; `listener` the listener's name in the
+    journal (``socks:127.0.0.1:1080``). The destination of a ``bind`` is the peer that is to connect; of an ``udp``,
+    where the client says that it will send from, and its port may be 0 for both.
     """
 
     destination: Destination
     protocol: str
     user: str = ""
+    listener: str = ""
+
+
+@attrs.frozen
+class Choice:
+    """Where a route leads: `to` a group, or ``direct``; `because` says in the journal which route, and why."""
+
+    to: str
+    because: str = ""
 
 
 @attrs.frozen
@@ -103,7 +113,8 @@ class Ended:
     """
     How a session ended: the outcome's token, the bytes from the client (`up`) and to it (`down`).
 
-    `dropped` counts the datagrams of an association that went nowhere; `reason` says in words why there was none.
+    `dropped` counts the datagrams of an association that went nowhere; `reason` says in words why there was none;
+    `clientFirst` tells of a tunnel whether it was the client that ended it.
     """
 
     token: str
@@ -111,15 +122,26 @@ class Ended:
     down: int = 0
     dropped: int = 0
     reason: str = ""
+    clientFirst: bool = attrs.field(default=False, eq=False)
 
 
 class Entry(Protocol):
-    """One session's line in the journal, being filled. Closing it twice is a programming error."""
+    """
+    One session's line in the journal, being filled. Closing it twice is a programming error.
+
+    @ivar route: the group, or ``direct``; `because` which route led there.
+    @ivar sni: the name in a tunnel's TLS ClientHello.
+    @ivar replays: how often the first flight went out again; `resumes` how often a download went on behind a cut.
+    """
 
     protocol: str
     user: str
     route: str
+    because: str
     relay: str
+    sni: str
+    replays: int
+    resumes: int
     destination: Destination | None
 
     def attempted(self, attempt: Attempt) -> None:

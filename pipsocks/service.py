@@ -23,6 +23,7 @@ from pipsocks.forward import Forward
 from pipsocks.front.descriptors import Descriptors
 from pipsocks.front.listener import HANDSHAKES, Clients, Listener, ListenerFactory
 from pipsocks.front.settings import ListenerSettings, place
+from pipsocks.gateway.seam import Chain, Group
 from pipsocks.gateway.session import Gateway
 from pipsocks.model import Problem, StartError
 from pipsocks.observe.journal import Journal, jsonLine, textLine
@@ -30,12 +31,14 @@ from pipsocks.observe.systemd import Notify
 from pipsocks.observe.target import openTarget
 from pipsocks.policy.login import Logins
 from pipsocks.policy.own import OwnAddresses
+from pipsocks.policy.routes import Routes
 from pipsocks.policy.rules import Guard
 from pipsocks.relay import Relays
 from pipsocks.settings import Settings
 from pipsocks.udp import Associations
-from pipsocks.upstream.chain import Chain, Network
-from pipsocks.upstream.settings import ChainSettings
+from pipsocks.groups import makeGroups
+from pipsocks.upstream.chain import Network
+from pipsocks.upstream.probes import Probes
 
 PLAIN_CHECKERS: Final = frozenset({"htpasswd", "file", "unix"})
 """Checkers whose descriptions hold no secret."""
@@ -61,10 +64,12 @@ def makeService(reactor: Any, settings: Settings, say: Say) -> ProxyService:
     @raise StartError: something cannot be had; no listener stays bound.
     """
     own = OwnAddresses()
-    network = Network(reactor, retry=settings.retry, isOwn=own)
+    network = Network(reactor, isOwn=own)
+    groups = makeGroups(settings, network)
     gateway = Gateway(
         clock=reactor,
-        chains=tuple(_makeChain(chain, network) for chain in settings.upstream),
+        groups=groups,
+        routes=Routes(settings.routes, network.resolve, reactor),
         relays=Relays(reactor, tunnelIdle=settings.timeouts.tunnel_idle),
         journal=Journal(
             openTarget(settings.journal.target, say),
@@ -73,14 +78,18 @@ def makeService(reactor: Any, settings: Settings, say: Say) -> ProxyService:
             time.time,
         ),
         guard=Guard(settings.rules, own),
-        retry=settings.retry,
         timeouts=settings.timeouts,
         via=settings.via,
     )
     limit = _raiseDescriptorLimit()
     clients = Clients(min(HANDSHAKES, limit // 4), Descriptors(reactor, limit))
     forward = Forward()
-    service = ProxyService(reactor, settings, gateway, clients, say)
+    probes = [
+        Probes(reactor, group.name, group.chains, each.probe)
+        for each, group in zip(settings.groups, groups.values(), strict=False)
+        if each.probe is not None
+    ]
+    service = ProxyService(reactor, settings, gateway, clients, say, probes)
     try:
         for listening in settings.listeners:
             logins = Logins.fromStrings(listening.auth, reactor, listening.authSource) if listening.auth else None
@@ -101,15 +110,6 @@ def makeService(reactor: Any, settings: Settings, say: Say) -> ProxyService:
         service.unbind()
         raise
     return service
-
-
-def _makeChain(settings: ChainSettings, network: Network) -> Chain:
-    try:
-        return Chain(settings, network)
-    except (OSError, ValueError) as error:
-        last = settings.hops[-1].address
-        hint = "give the path of a PEM file that pipsocks may read"
-        raise StartError(Problem(f"upstream {settings.name or last}: {error}", "upstream", hint)) from None
 
 
 def _raiseDescriptorLimit() -> int:
@@ -146,6 +146,7 @@ class ProxyService(Service):
         gateway: Gateway,
         clients: Clients,
         say: Say,
+        probes: Sequence[Probes] = (),
         notify: Notify | None = None,
     ) -> None:
         self._reactor = reactor
@@ -153,6 +154,7 @@ class ProxyService(Service):
         self._gateway = gateway
         self._clients = clients
         self._say = say
+        self._probes = probes
         self._notify = Notify.fromEnvironment(os.environ) if notify is None else notify
         self._bound: list[Bound] = []
         self._former: list[tuple[int, Any]] = []  # the signals' handlers before ours
@@ -196,10 +198,16 @@ class ProxyService(Service):
         self._former = [(number, signal.signal(number, self._signalled)) for number in (signal.SIGTERM, signal.SIGINT)]
         for line in startLines(self._bound, self._gateway, self._settings.notices):
             self._say(line)
+        for probes in self._probes:
+            probes.start()
         # What is there by now stays: the collector need not look at it again.
         gc.collect()
         gc.freeze()
-        self._notify.tell("READY=1", f"STATUS={len(self._bound)} listeners, {len(self._gateway.chains)} upstreams")
+        self._notify.tell("READY=1", f"STATUS={len(self._bound)} listeners, {len(self._chains)} upstreams")
+
+    @property
+    def _chains(self) -> list[Chain]:
+        return [chain for group in self._gateway.groups.values() for chain in group.chains]
 
     def _signalled(self, number: int, frame: object) -> None:
         self._reactor.callFromThread(self._stopOrAbort)
@@ -216,6 +224,8 @@ class ProxyService(Service):
         """Stop accepting, let sessions finish for `timeouts.drain` seconds at most, then abort them."""
         super().stopService()
         self._notify.tell("STOPPING=1")
+        for probes in self._probes:
+            probes.stop()
         self.unbind()
         self._clients.stop()
         if not self._clients.open:
@@ -239,6 +249,9 @@ class ProxyService(Service):
         return drained
 
     def _stopped(self, result: None) -> None:
+        counts = str(self._gateway.counts)
+        if counts:
+            self._say(f"pipsocks: since the start: {counts}")
         for number, handler in self._former:
             signal.signal(number, handler)
 
@@ -287,13 +300,19 @@ def startLines(bound: Sequence[Bound], gateway: Gateway, notices: Sequence[str])
     names = {"socks": "SOCKS5", "http": "HTTP"}
     lines = [f"pipsocks: {notice}" for notice in notices]
     lines += [f"pipsocks: {names[b.listener.protocol]} on {b.address}" for b in bound]
-    lines.append("pipsocks: upstream " + " | ".join(chain.describe() for chain in gateway.chains))
+    lines += [f"pipsocks: {_groupText(group)}" for group in gateway.groups.values() if group.chains]
     reached = {b.listener.protocol: b for b in reversed(bound) if hasattr(b.port.getHost(), "host")}
     if reached:
         lines.append(
             f'pipsocks: set a shell up with: eval "$({_shellCommand(reached.get("http") or reached["socks"])})"'
         )
     return lines
+
+
+def _groupText(group: Group) -> str:
+    """A group's chains; the one of ``upstream`` needs no name."""
+    name = "upstream" if group.name == "default" else f"group {group.name}:"
+    return f"{name} {' | '.join(chain.describe() for chain in group.chains)}"
 
 
 def _shellCommand(bound: Bound) -> str:

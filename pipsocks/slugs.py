@@ -140,6 +140,12 @@ SLUGS: Final = _table(
         "Look at the URL that was asked for, and at the upstreams.",
     ),
     Slug(
+        "PS-RU03", "no_route", _C, 403, 2, "http_request_denied", "no route",
+        "no route leads to {where}",
+        "This proxy has routes, and none of them is for this destination, port, user and listener.",
+        "Ask whoever runs this proxy; a last [[route]] without conditions, or upstream, takes what no other one does.",
+    ),
+    Slug(
         "PS-LM01", "out_of_descriptors", _C, 429, 1, "connection_limit_reached", "limit",
         "out of file descriptors; try again, or raise LimitNOFILE",
         "The process may not open another connection.",
@@ -372,5 +378,41 @@ SLUGS: Final = _table(
         "{detail} is not carried over upstream {chain}",
         "Datagrams pass on the direct route and through a single socks5 hop, BIND on the direct route alone.",
         "Use another upstream, or direct.",
+    ),
+    Slug(
+        "PS-UP26", "hop_key_unknown", About.HOP, 502, 1, "", "host key unknown",
+        "the host key of upstream {chain} is not in {detail}",
+        "Nothing vouches for the key that an ssh:// upstream shows, so it is not logged in to.",
+        "Ask for the key's fingerprint; then ssh-keyscan -p PORT HOST >> FILE, or log in once with ssh (known_hosts).",
+    ),
+    Slug(
+        "PS-UP27", "hop_key_changed", About.HOP, 502, 1, "", "host key changed",
+        "upstream {chain} has another host key: {detail}",
+        "The key that an ssh:// upstream shows is not the one that known_hosts has: it was changed, or is forged.",
+        "Ask whoever runs it; if it was changed: ssh-keygen -R '[HOST]:PORT' -f FILE, then as for PS-UP26.",
+    ),
+    Slug(
+        "PS-UP30", "died", About.VAGUE, 502, 1, "connection_terminated", "died",
+        "upstream {chain} said yes for {where} and ended before a byte came back",
+        "The tunnel, or the connection for a request, ended before anything had come from the destination.",
+        "The upstream may be overloaded; where every upstream does it, look at the destination.",
+    ),
+    Slug(
+        "PS-UP31", "unanswered", About.VAGUE, 504, 4, "connection_timeout", "unanswered",
+        "upstream {chain} said yes for {where} and nothing came back",
+        "The client's first bytes stayed without an answer, for 4 seconds or until the client gave up.",
+        "The upstream may swallow connections; where every upstream does it, look at the destination.",
+    ),
+    Slug(
+        "PS-UP32", "overtaken", About.VAGUE, 504, 4, "connection_timeout", "overtaken",
+        "upstream {chain} was slower for {where} than another one",
+        "While this upstream was still being asked, one that was asked later had the destination.",
+        "Nothing is wrong where it happens now and then.",
+    ),
+    Slug(
+        "PS-UP33", "probe_failed", About.HOP, 502, 1, "tls_certificate_error", "probe failed",
+        "upstream {chain} leads a probe to somebody else than {where}: {detail}",
+        "A probe went all the way, and TLS at its end was not the target's: a captive portal answers like that.",
+        "Look at what the upstream does with https://; check the target of probe=, and its certificate.",
     ),
 )  # fmt: skip

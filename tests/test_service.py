@@ -17,8 +17,9 @@ from pipsocks.gateway.settings import TimeoutSettings
 from pipsocks.model import Destination, StartError
 from pipsocks.observe.settings import JournalSettings
 from pipsocks.policy.passwords import store
+from pipsocks.policy.settings import RouteSettings
 from pipsocks.service import ProxyService, listenProblem, makeService
-from pipsocks.settings import Settings
+from pipsocks.settings import GroupSettings, Settings
 from pipsocks.upstream.settings import ChainSettings, HopSettings, TLSSettings
 from tests.front.proxy import tick
 from tests.loopback import Talk, TalkFactory, connect, listen
@@ -41,7 +42,9 @@ class ServiceTestCase(TestCase):
         self.patch(os, "environ", {**os.environ, "NOTIFY_SOCKET": self.path})
 
     def make(self, *listeners: ListenerSettings, **settings: Any) -> ProxyService:
-        settings.setdefault("upstream", (ChainSettings(),))
+        chains = settings.pop("chains", (ChainSettings(),))
+        settings.setdefault("groups", (GroupSettings("default", chains),))
+        settings.setdefault("routes", (RouteSettings("default", "upstream"),))
         settings.setdefault("journal", JournalSettings("-", "text"))
         service = makeService(reactor, Settings(listeners=listeners, **settings), self.said.append)
 
@@ -81,7 +84,7 @@ class StartTests(ServiceTestCase):
         await self.start(
             ListenerSettings("socks", LOOPBACK),
             ListenerSettings("http", LOOPBACK),
-            upstream=(ChainSettings((hop,)), ChainSettings()),
+            chains=(ChainSettings((hop,)), ChainSettings()),
             notices=("a notice",),
         )
         ports = self.ports()
@@ -169,7 +172,7 @@ class StartTests(ServiceTestCase):
     def test_badCA(self) -> None:
         """An upstream whose CA file is gone stops the start, named."""
         hop = HopSettings("https", Destination("hop.example", 443), tls=TLSSettings(ca="/nowhere/ca.pem"))
-        error = self.assertRaises(StartError, self.make, upstream=(ChainSettings((hop,)),))
+        error = self.assertRaises(StartError, self.make, chains=(ChainSettings((hop,)),))
         self.assertIn("upstream: upstream hop.example:443", str(error))
         self.assertIn("/nowhere/ca.pem", str(error))
 

@@ -8,10 +8,13 @@ from typing import Final
 
 import attrs
 
-from pipsocks.config.file import LISTENER, Document, Given, Value, read
+from pipsocks.config.document import Document, Given, Keys, Value
+from pipsocks.config.file import LISTENER, read
 from pipsocks.config.near import nearest
 from pipsocks.config.options import BY_KEY, SHELL, TABLE, Arguments, Option
-from pipsocks.config.values import OFF, Wrong, structure
+from pipsocks.config.places import OFF
+from pipsocks.config.values import structure
+from pipsocks.config.wrong import Wrong
 from pipsocks.front.settings import ListenerSettings, Network, place
 from pipsocks.model import Destination, Problem, StartError
 
@@ -30,12 +33,14 @@ class Gathered:
 
     @ivar given: by key; without what nobody gave, and without the listeners.
     @ivar sources: where each listener's ``auth``, ``clients`` and so on were written, by key.
+    @ivar document: the file, for what stands nowhere else: groups and routes.
     @ivar problems: what is wrong so far. What is right stands here all the same, to be judged further.
     """
 
-    given: dict[str, Given] = attrs.field(factory=dict)
+    given: Keys = attrs.field(factory=dict)
     listeners: list[ListenerSettings] = attrs.field(factory=list)
     sources: list[dict[str, str]] = attrs.field(factory=list)
+    document: Document = attrs.field(factory=lambda: Document(""))
     problems: list[Problem] = attrs.field(factory=list)
 
     def source(self, key: str) -> str:
@@ -50,7 +55,7 @@ class Gathered:
 def gather(arguments: Arguments, environ: Mapping[str, str]) -> Gathered:
     """Read the file that is named, and put the layers over each other. `environ` is where twins are looked up."""
     gathered = Gathered()
-    above: dict[str, Given] = {}
+    above: Keys = {}
     for option in TABLE:
         if option.kept in above:
             continue
@@ -66,6 +71,7 @@ def gather(arguments: Arguments, environ: Mapping[str, str]) -> Gathered:
         except StartError as error:
             gathered.problems += error.problems
     gathered.problems += document.problems
+    gathered.document = document
     gathered.given = {**document.given, **above}
     _listeners(gathered, document)
     return gathered
@@ -94,6 +100,8 @@ def _texts(option: Option, texts: tuple[str, ...] | list[str], where: str, probl
     """The values of a flag or a variable. Of one that cannot be repeated, the last counts."""
     values = []
     whole = True
+    if option.commas:
+        texts = [part for text in texts for part in re.split(r"[,\s]+", text) if part]
     for text in texts if option.many else texts[-1:]:
         if option.key == "auth" and not text:
             continue  # as in the file, "" is for no login at all
@@ -108,7 +116,7 @@ def _texts(option: Option, texts: tuple[str, ...] | list[str], where: str, probl
 
 
 def _listeners(gathered: Gathered, document: Document) -> None:
-    top: dict[str, Given] = {key: gathered.given[key] for key in _SHARED if key in gathered.given}
+    top: Keys = {key: gathered.given[key] for key in _SHARED if key in gathered.given}
     for protocol, default in _LISTEN.items():
         own = [each for each in document.listeners or () if protocol in each]
         given = gathered.given.pop(protocol, None)
@@ -138,7 +146,7 @@ def _judge(listener: ListenerSettings) -> list[Problem]:
     return [listener.openProxyProblem(str(Destination(*at)))]
 
 
-def _replaced(gathered: Gathered, given: Given, protocol: str, own: list[dict[str, Given]]) -> None:
+def _replaced(gathered: Gathered, given: Given, protocol: str, own: list[Keys]) -> None:
     """Judge listeners that stand for those `own` of the file."""
     if len(given.values) > 1 and any(value.value == OFF for value in given.values):
         hint = f"leave {BY_KEY[protocol].flag} off away, or the others"

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
-import socket
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 import attrs
 
-from pipsocks.config.expand import REFERENCE, Secrets
-from pipsocks.config.file import Given, Value
+from pipsocks.config.chains import Chains, ParseChain, holdsSecret
+from pipsocks.config.document import Given, Value
+from pipsocks.config.expand import Secrets
+from pipsocks.config.groups import DEFAULT_GROUP, groupSettings
 from pipsocks.config.layers import DEFAULT, Gathered, gather, strangers
-from pipsocks.config.options import Arguments
+from pipsocks.config.options import BY_KEY, Arguments
+from pipsocks.config.routes import NO_PROXY, UPSTREAM, bypass, judgeRoutes, routeNotices, routeSettings
 from pipsocks.config.values import Upstream
-from pipsocks.front.settings import ListenerSettings, isLoopback, place
 from pipsocks.gateway.settings import RetrySettings, TimeoutSettings
-from pipsocks.model import Destination, Problem, StartError
+from pipsocks.model import Problem, StartError
 from pipsocks.observe.settings import JournalSettings
-from pipsocks.policy.settings import RuleSettings
-from pipsocks.settings import Settings
-from pipsocks.upstream.settings import ChainSettings
+from pipsocks.policy.settings import RouteSettings, RuleSettings
+from pipsocks.settings import GroupSettings, Settings
 
 PROXIES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "http_proxy", "HTTP_PROXY")
 """The variables by which other programs are told of a proxy."""
-
-
-class ParseChain(Protocol):
-    """`pipsocks.upstream.parse.parseChain`, which this room is handed."""
-
-    def __call__(self, text: str, expand: Callable[[str], str], name: str) -> ChainSettings:
-        """The chain that `text` spells. Raises ValueError, without secrets in its words."""
 
 
 @attrs.frozen
@@ -61,40 +52,72 @@ def load(
     gathered = gather(arguments, twins)
     problems = gathered.problems
     secrets = Secrets(environ)
-    given = gathered.given.get("upstream", Given((_DIRECT,), DEFAULT))
-    entries = given.values
-    if not entries and given.whole:
-        hint = 'write "direct" for no upstream at all'
-        problems.append(Problem("the list of chains is empty", gathered.source("upstream"), hint))
-    chains = []
-    for entry in entries:
-        assert isinstance(entry.value, Upstream)
-        try:
-            text = fromEnvironment(environ) if entry.value.chain == "env" else entry.value.chain
-            chain = parseChain(text, secrets.expand, entry.value.name)
-        except ValueError as error:
-            hint = getattr(error, "hint", "") or "a chain is direct, or SCHEME://USER:PASSWORD@HOST:PORT,..."
-            problems.append(Problem(str(error), entry.where, hint))
-            continue
-        chains.append(chain)
-        problems += _loops(chain, entry, gathered.listeners)
+    chains = Chains(parseChain, fromEnvironment, environ, secrets, gathered.listeners, problems)
+    retry = RetrySettings(**_table(gathered, "retry"))
+    upstream = _upstream(gathered)
+    groups = _groups(gathered, upstream, chains, retry)
+    routes = _routes(gathered, upstream, [group.name for group in groups])
     problems += strangers(twins, secrets.named)
     if problems:
         raise StartError(*problems)
     settings = Settings(
         listeners=tuple(gathered.listeners),
-        upstream=tuple(chains),
-        retry=RetrySettings(**_table(gathered, "retry")),
+        groups=tuple(groups),
+        routes=tuple(routes),
+        retry=retry,
         timeouts=TimeoutSettings(**_table(gathered, "timeouts")),
         rules=tuple(rule for rule in gathered.values("rules") if isinstance(rule, RuleSettings)),
         journal=JournalSettings(**_table(gathered, "", journal="target", journal_format="form")),
         **_table(gathered, "", via="via"),
-        notices=tuple(_notices(gathered, entries, chains, environ)),
+        notices=tuple(_notices(gathered, groups, routes, chains)),
     )
     return Loaded(settings, gathered)
 
 
-_DIRECT = Value(Upstream("direct"), DEFAULT)
+def _upstream(gathered: Gathered) -> Given | None:
+    """
+    The list that is short for the default group and the last route; None where there is none.
+
+    The default holds only where nobody said otherwise: beside groups or routes, what matches none is refused.
+    """
+    document = gathered.document
+    if "upstream" in gathered.given or document.groups or document.routes:
+        return gathered.given.get("upstream")
+    return Given((Value(Upstream("direct"), DEFAULT),), DEFAULT)
+
+
+def _groups(gathered: Gathered, upstream: Given | None, chains: Chains, retry: RetrySettings) -> list[GroupSettings]:
+    """The groups of the file, and the one that ``upstream`` is short for."""
+    document = gathered.document
+    groups = [
+        groupSettings(name, keys, chains.made(keys["chains"]) if "chains" in keys else (), retry)
+        for name, keys in (document.groups or {}).items()
+    ]
+    if upstream is not None:
+        if document.groups and DEFAULT_GROUP in document.groups:
+            hint = f"give it another name, or leave {upstream.where} away"
+            what = "upstream is short for a group of this name"
+            gathered.problems.append(Problem(what, document.where(f"groups.{DEFAULT_GROUP}"), hint))
+        groups.append(GroupSettings(DEFAULT_GROUP, chains.made(upstream), retry=retry))
+    return groups
+
+
+def _routes(gathered: Gathered, upstream: Given | None, groups: Collection[str]) -> list[RouteSettings]:
+    """What goes straight, the routes of the file, and the way of the rest."""
+    document = gathered.document
+    if document.groups and document.routes == [] and upstream is None:
+        name = next(iter(document.groups))
+        hint = f'write [[route]] and, below, to = "{name}": without host, port or user it takes everything'
+        gathered.problems.append(Problem("no route leads to any group", document.where("groups"), hint))
+    if document.groups is not None:
+        gathered.problems += judgeRoutes(document.routes or (), groups, gathered.listeners)
+    if gathered.problems:
+        return []
+    routes = [bypass(gathered.given[NO_PROXY])] if gathered.values(NO_PROXY) else []
+    routes += [routeSettings(f"route[{index}]", keys) for index, keys in enumerate(document.routes or ())]
+    if upstream is not None:
+        routes.append(RouteSettings(DEFAULT_GROUP, UPSTREAM))
+    return routes
 
 
 def _table(gathered: Gathered, table: str, **names: str) -> dict[str, Any]:
@@ -104,48 +127,14 @@ def _table(gathered: Gathered, table: str, **names: str) -> dict[str, Any]:
     return {name: gathered.values(key)[0] for key, name in names.items() if gathered.values(key)}
 
 
-def _loops(chain: ChainSettings, entry: Value, listeners: list[ListenerSettings]) -> list[Problem]:
-    """A chain whose first hop is a listener of ours would send each session to us again."""
-    if not chain.hops:
-        return []
-    first = chain.hops[0].address
-    hint = "name another proxy, or listen on another port"
-    return [
-        Problem(f"{first} is one of our own listeners", entry.where, hint)
-        for listener in listeners
-        if (where := place(listener.endpoint)) and _same(first, *where)
-    ]
-
-
-def _same(address: Destination, host: str, port: int) -> bool:
-    """Whether a connection to `address` meets a listener on `host` and `port`, as far as a text can tell."""
-    if address.port != port or port == 0:
-        return False
-    asked, bound = _plain(address.host), _plain(host)
-    if bound in ("0.0.0.0", "::"):
-        # The machine's own name is a name like any other: what it resolves to is found out when it is dialled.
-        return isLoopback(asked) or asked in ("0.0.0.0", "::") or asked == socket.gethostname().lower()
-    if "localhost" in (asked, bound) or asked in ("0.0.0.0", "::"):  # as a destination: this machine
-        return isLoopback(bound) and (isLoopback(asked) or asked in ("0.0.0.0", "::"))
-    return asked == bound
-
-
-def _plain(host: str) -> str:
-    """An IPv4 address out of its IPv6 disguise; a name in lower case."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host.lower()
-    return str(getattr(address, "ipv4_mapped", None) or address)
-
-
 def _notices(
-    gathered: Gathered, entries: tuple[Value, ...], chains: list[ChainSettings], environ: Mapping[str, str]
+    gathered: Gathered, groups: Sequence[GroupSettings], routes: Sequence[RouteSettings], chains: Chains
 ) -> list[str]:
     """What is allowed, and worth a line at the start."""
     notices = []
-    fromFlag = gathered.source("upstream") == "--upstream"
-    if fromFlag and any(isinstance(each.value, Upstream) and holdsSecret(each.value.chain) for each in entries):
+    source = gathered.source("upstream")
+    upstream = [each.chain for each in gathered.values("upstream") if isinstance(each, Upstream)]
+    if source == "--upstream" and any(map(holdsSecret, upstream)):
         notices.append(
             "warning: --upstream holds a password, which all users of this machine can read in the list of processes; "
             "put the chain into PIPSOCKS_UPSTREAM or a --config FILE, or write ${file:PATH}, ${env:NAME} or "
@@ -156,20 +145,21 @@ def _notices(
             "warning: --auth holds a password, which all users of this machine can read in the list of processes; "
             "put it into PIPSOCKS_AUTH or a --config FILE, or use --auth htpasswd:FILE"
         )
-    notices += [
-        f"warning: the certificate of {hop.address} is not verified (verify=off), so that anybody may stand in for it"
-        for chain in chains
+    unverified = [
+        hop.address
+        for group in groups
+        for chain in group.chains
         for hop in chain.hops
         if hop.tls is not None and not hop.tls.verify
     ]
-    ours = any(isinstance(each.value, Upstream) and each.value.chain == "env" for each in entries)
-    if not ours and (found := [name for name in PROXIES if environ.get(name)]):
+    notices += [
+        f"warning: the certificate of {address} is not verified (verify=off), so that anybody may stand in for it"
+        for address in dict.fromkeys(unverified)
+    ]
+    if source in (BY_KEY["upstream"].flag, BY_KEY["upstream"].twin) and gathered.document.routes:
+        notices.append(f"{source} is the last route: it takes what no [[route]] of the file matches")
+    notices += routeNotices(routes, [group.name for group in groups])
+    if not chains.usesEnvironment and (found := [name for name in PROXIES if chains.environ.get(name)]):
         names = " and ".join(found)
         notices.append(f"{names} in our environment: ignored; --upstream env would make an upstream of it")
     return notices
-
-
-def holdsSecret(chain: str) -> bool:
-    """Whether a chain's text has a password in it, and not only a reference to one."""
-    users = re.findall(r"://([^@/]*)@", REFERENCE.sub("", chain))
-    return any(":" in user and user.partition(":")[2] for user in users)

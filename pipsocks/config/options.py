@@ -14,14 +14,12 @@ from typing import Any, Final
 import attrs
 
 from pipsocks.config.near import nearest
+from pipsocks.config.places import AddressText, Bypass, Client, Endpoint, Ports
 from pipsocks.config.values import (
-    AddressText,
+    Amount,
     Auth,
-    Client,
     Count,
-    Endpoint,
     Form,
-    Ports,
     Seconds,
     Text,
     Upstream,
@@ -46,6 +44,7 @@ class Option:
 
     @ivar among: the key of a list that several options add to, in the order in which they are given; each text is
         then kept with the option's own key and a colon in front.
+    @ivar commas: a text may hold several values, separated by commas.
     """
 
     key: str
@@ -56,6 +55,7 @@ class Option:
     many: bool = False
     read: Callable[[str], object] = readText
     among: str = ""
+    commas: bool = False
 
     @property
     def kept(self) -> str:
@@ -104,6 +104,16 @@ TABLE: Final = (
         True,
     ),
     Option(
+        "no_proxy",
+        Bypass,
+        "LIST",
+        "Go straight to these hosts and networks, before all routes: localhost,.corp.example,10.0.0.0/8. Without a dot "
+        "in front a name is that host alone.",
+        "none",
+        True,
+        commas=True,
+    ),
+    Option(
         "auth", Auth, "CHECKER", "Ask clients for a login: htpasswd:FILE, or any checker of Twisted's.", "none", True
     ),
     Option("clients", Client, "NETWORK", "Serve clients of this network only, such as 172.17.0.0/16.", "all", True),
@@ -125,6 +135,17 @@ TABLE: Final = (
     ),
     _seconds("retry.connect", _RETRY.connect, "One TCP connect."),
     _seconds("retry.handshake", _RETRY.handshake, "The handshake with one hop."),
+    Option(
+        "retry.budget", Amount, "NUMBER", "Attempts beyond the first for each session, over 10 seconds.",
+        f"{_RETRY.budget:g}", read=readNumber,
+    ),
+    Option(
+        "retry.replay", bool, "", "Send a tunnel's first bytes again where the upstream dies before it answers.",
+        "yes", read=readSwitch,
+    ),
+    Option(
+        "retry.resume", bool, "", "Go on with a forwarded download where it was cut.", "yes", read=readSwitch
+    ),
     _seconds("timeouts.handshake", _TIMES.handshake, "A client's whole handshake."),
     _seconds("timeouts.tunnel_idle", _TIMES.tunnel_idle, "A tunnel in which nothing moves."),
     _seconds("timeouts.drain", _TIMES.drain, "What running tunnels are left when we are told to stop."),

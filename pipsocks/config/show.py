@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from urllib.parse import quote
 
 import attrs
 
+from pipsocks.config.document import Keys
+from pipsocks.config.groups import DEFAULT_GROUP
 from pipsocks.config.layers import DEFAULT, Gathered
 from pipsocks.config.load import Loaded
-from pipsocks.config.values import Upstream
+from pipsocks.config.routes import NO_PROXY, UPSTREAM
+from pipsocks.gateway.settings import RetrySettings, TimeoutSettings
 from pipsocks.policy.settings import RuleSettings
-from pipsocks.settings import Settings
+from pipsocks.settings import GroupSettings, Settings
 from pipsocks.upstream.settings import ChainSettings, HopSettings
 
 
@@ -23,21 +27,55 @@ def show(loaded: Loaded) -> str:
     came to.
     """
     settings, gathered = loaded.settings, loaded.gathered
-    names = [each.name for each in gathered.values("upstream") if isinstance(each, Upstream)] or [""]
-    upstream = [_chain(chain, name) for chain, name in zip(settings.upstream, names, strict=True)]
     lines = [
         _line("journal", _text(settings.journal.target), gathered.source("journal")),
         _line("journal_format", _text(settings.journal.form), gathered.source("journal_format")),
         _line("via", _switch(settings.via), gathered.source("via")),
-        _line("upstream", f"[{', '.join(upstream)}]", gathered.source("upstream")),
+        _line("no_proxy", _list(map(str, gathered.values(NO_PROXY))), gathered.source(NO_PROXY)),
     ]
+    upstream = any(route.label == UPSTREAM for route in settings.routes)
+    groups = {group.name: group for group in settings.groups}
+    if upstream:
+        lines.append(_line(UPSTREAM, _chains(groups.pop(DEFAULT_GROUP).chains), gathered.source(UPSTREAM)))
     lines += _listeners(settings, gathered)
+    for group in groups.values():
+        lines += _group(group, gathered)
+    lines += _routes(gathered.document.routes or ())
     lines += _rules(gathered)
-    for name, table in (("retry", settings.retry), ("timeouts", settings.timeouts)):
-        lines += ["", f"[{name}]"]
-        for key, value in attrs.asdict(table).items():
-            lines.append(_line(key, f"{value:.15g}", gathered.source(f"{name}.{key}")))
+    lines += _table("retry", settings.retry, lambda key: gathered.source(f"retry.{key}"))
+    lines += _table("timeouts", settings.timeouts, lambda key: gathered.source(f"timeouts.{key}"))
     return "\n".join(lines) + "\n"
+
+
+def _table(name: str, table: RetrySettings | TimeoutSettings, source: Callable[[str], str]) -> Iterable[str]:
+    yield from ("", f"[{name}]")
+    for key, value in attrs.asdict(table).items():
+        yield _line(key, _switch(value) if isinstance(value, bool) else f"{value:.15g}", source(key))
+
+
+def _group(group: GroupSettings, gathered: Gathered) -> Iterable[str]:
+    """A group; what its own ``retry`` leaves out comes from the one for all."""
+    keys = (gathered.document.groups or {})[group.name]
+
+    def source(key: str) -> str:
+        return keys[key].where if key in keys else gathered.source(key)
+
+    path = f"groups.{_text(group.name) if '.' in group.name else group.name}"
+    yield from ("", f"[{path}]")
+    yield _line("strategy", _text(group.strategy), source("strategy"))
+    yield _line("hedge", _text("auto" if group.hedge else "off"), source("hedge"))
+    yield _line("probe", _text(str(group.probe or "")), source("probe"))
+    yield _line("chains", _chains(group.chains), source("chains"))
+    yield from _table(f"{path}.retry", group.retry, lambda key: source(f"retry.{key}"))
+
+
+def _routes(routes: Iterable[Keys]) -> Iterable[str]:
+    for keys in routes:
+        yield from ("", "[[route]]")
+        for key, given in keys.items():
+            texts = [str(each.value) for each in given.values]
+            value = _text(texts[0]) if key == "to" else f"[{', '.join(texts)}]" if key == "port" else _list(texts)
+            yield _line(key, value, given.where)
 
 
 def _listeners(settings: Settings, gathered: Gathered) -> Iterable[str]:
@@ -65,17 +103,28 @@ def _rules(gathered: Gathered) -> Iterable[str]:
             yield _line("port", str(list(rule.ports)), value.where)
 
 
-def _chain(chain: ChainSettings, name: str) -> str:
-    text = _text(",".join(_hop(hop) for hop in chain.hops) or "direct")
-    return f"{{ chain = {text}, name = {_text(name)} }}" if name else text
+def _chains(chains: Iterable[ChainSettings]) -> str:
+    return f"[{', '.join(map(_chain, chains))}]"
+
+
+def _chain(chain: ChainSettings) -> str:
+    text = _text(",".join(map(_hop, chain.hops)) or "direct")
+    more = f", name = {_text(chain.name)}" if chain.name else ""
+    more += f", tier = {chain.tier}" if chain.tier != 1 else ""
+    return f"{{ chain = {text}{more} }}" if more else text
 
 
 def _hop(hop: HopSettings) -> str:
     login = "***@" if hop.login is not None else ""
-    parameters = []
+    given: dict[str, str] = {}
     if hop.tls is not None:
-        parameters = [f"{key}={value}" for key in ("ca", "cert", "sni") if (value := getattr(hop.tls, key))]
-        parameters += [] if hop.tls.verify else ["verify=off"]
+        given = {"ca": hop.tls.ca, "cert": hop.tls.cert, "sni": hop.tls.sni, "verify": "" if hop.tls.verify else "off"}
+    elif hop.ssh is not None:
+        given = {"key": hop.ssh.key, "known_hosts": hop.ssh.known_hosts, "agent": "" if hop.ssh.agent else "off"}
+    # Percent-encoded, as the text of a chain has them: a comma would be the end of the hop.
+    parameters = [f"{key}={quote(value, safe='/')}" for key, value in given.items() if value]
+    if hop.ssh is not None and hop.ssh.passphrase is not None:
+        parameters.append("passphrase=***")
     return f"{hop.scheme}://{login}{hop.address}" + ("?" + "&".join(parameters) if parameters else "")
 
 
@@ -84,7 +133,15 @@ def _line(key: str, value: str, source: str) -> str:
 
 
 def _text(text: str) -> str:
-    return json.dumps(text)  # of what JSON writes, TOML reads all
+    """As TOML's texts are: JSON writes what is behind U+FFFF as two surrogates, which TOML has not."""
+    return '"' + "".join(map(_character, text)) + '"'
+
+
+def _character(character: str) -> str:
+    number = ord(character)
+    if number > 0xFFFF:
+        return f"\\U{number:08x}"
+    return json.dumps(character)[1:-1] if number != 0x7F else "\\u007f"
 
 
 def _list(texts: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from pipsocks.forward.pool import Pool
 from pipsocks.forward.probe import Ears
 from pipsocks.forward.seam import Exchange
 from pipsocks.gateway.judge import Judge
-from pipsocks.gateway.session import Gateway
+from pipsocks.gateway.session import Gateway, Session
 from pipsocks.model import Ended, Entry
 from pipsocks.refusal import Refusal
 from pipsocks.wire.gate import Cut, GateError
@@ -45,13 +45,14 @@ class Origins:
         """Let go of every connection: the client is gone."""
         self._pool.close()
 
-    async def forward(self, gateway: Gateway, target: AbsoluteTarget, entry: Entry, exchange: Exchange) -> None:
+    async def forward(self, session: Session, target: AbsoluteTarget, exchange: Exchange) -> None:
         """
-        Ask for what the client asked for, and pass the answer on; or refuse, or cut it. Closes `entry`.
+        Ask for what the client asked for, and pass the answer on; or refuse, or cut it. Closes the session's entry.
 
         @raise CancelledError: the client left, and its task was cancelled.
         """
-        asking = Asking(gateway, self._judge, target, entry, exchange, self._pool, self._ears)
+        gateway, entry = session.gateway, session.entry
+        asking = Asking(session, self._judge, target, exchange, self._pool, self._ears)
         answer, token, reason, switches = None, "ok", "", False
         try:
             answer = await asking.answer()
@@ -79,6 +80,7 @@ class Origins:
             exchange.pour(None)
             exchange.drain(None)
             asking.end(answer)
+            asking.over()
             if answer is not None and switches:
                 _switch(answer, gateway, entry, exchange, up)
             else:

@@ -9,7 +9,7 @@ import attrs
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from pipsocks.forward.origin import Origin
-from pipsocks.gateway.session import Chain
+from pipsocks.gateway.seam import Chain
 from pipsocks.model import Destination
 
 IDLE_LIMIT: Final = 4
@@ -21,13 +21,12 @@ class Way:
     """
     A connection, and where it leads: over `chain` to `destination`, or to the HTTP hop that is asked for it.
 
-    `route` is what the journal called it. `fresh` is False once it has carried a request.
+    `fresh` is False once it has carried a request.
     """
 
     chain: Chain
     destination: Destination
     origin: Origin
-    route: str
     fresh: bool = True
 
     def leadsTo(self, destination: Destination) -> bool:

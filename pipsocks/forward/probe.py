@@ -12,7 +12,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
 from pipsocks.forward.fields import basic
-from pipsocks.gateway.session import Chain
+from pipsocks.gateway.seam import Chain
 from pipsocks.model import Transport
 from pipsocks.refusal import Refusal
 

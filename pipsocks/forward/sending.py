@@ -11,11 +11,12 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from pipsocks.forward.content import Upload
-from pipsocks.forward.origin import Closed
+from pipsocks.forward.origin import Closed, Origin
 from pipsocks.forward.patience import Patience
 from pipsocks.forward.pool import Way
 from pipsocks.forward.probe import FORGOTTEN_SECONDS, SILENCE_SECONDS, Ears, isAlive
 from pipsocks.forward.seam import Exchange
+from pipsocks.gateway.found import Found
 from pipsocks.refusal import Refusal
 from pipsocks.wire.gate import GateError, ResponseHead
 from pipsocks.wire.target import AbsoluteTarget
@@ -34,7 +35,7 @@ class Told(Protocol):
         """What came is no response."""
 
     def silent(self, sending: Sending) -> None:
-        """Nothing has come for 4 s."""
+        """Nothing has come for as long as it is waited for alone."""
 
     def failed(self, sending: Sending, refusal: Refusal) -> None:
         """It has failed in another way."""
@@ -47,25 +48,42 @@ class Sending:
     """
     One sending of the request.
 
+    @ivar found: the way's chain, as its health is told of what becomes of the request.
     @ivar awaited: whether its response's head may still come.
     @ivar counts: False where the hop can't have carried the request out, as far as anybody knows.
     @ivar patience: over the head, and after it over the content.
     """
 
     def __init__(
-        self, way: Way, target: AbsoluteTarget, where: str, clock: IReactorTime, ears: Ears, told: Told
+        self,
+        way: Way,
+        found: Found[Origin],
+        target: AbsoluteTarget,
+        clock: IReactorTime,
+        ears: Ears,
+        told: Told,
+        asked: float,
+        patience: float,
     ) -> None:
+        """
+        @param asked: when the client asked: what a hop says from then on shows that it lives.
+        @param patience: how long it is silent before that is told.
+        """
         self.way = way
+        self.found = found
+        self.began = clock.seconds()
         self.awaited = True
         self.counts = True
         self.patience = Patience(clock, self._lapsed)
         self._target = target
-        self._where = where
+        self._where = str(found.destination)
         self._clock = clock
         self._ears = ears
         self._told = told
-        self._began = clock.seconds()
-        self._silence = clock.callLater(SILENCE_SECONDS, self._silent)
+        self._asked = asked
+        self._silence = clock.callLater(patience, self._silent)
+        wait = max(0.0, asked + SILENCE_SECONDS - self.began)
+        self._doubt = clock.callLater(wait, self._doubted) if way.chain.endsInHTTP else None
         self._probing: Deferred[Any] | None = None
 
     def send(self, request: h11.Request, exchange: Exchange, inform: Callable[[ResponseHead], None]) -> None:
@@ -83,7 +101,7 @@ class Sending:
     @property
     def milliseconds(self) -> float:
         """How long it has been under way."""
-        return (self._clock.seconds() - self._began) * 1000
+        return (self._clock.seconds() - self.began) * 1000
 
     def excuse(self) -> None:
         """It does not count where the hop has said nothing for a minute."""
@@ -99,8 +117,9 @@ class Sending:
 
     def _settle(self) -> None:
         self.awaited = False
-        if self._silence.active():
-            self._silence.cancel()
+        for timer in (self._silence, self._doubt):
+            if timer is not None and timer.active():
+                timer.cancel()
         probing, self._probing = self._probing, None
         if probing is not None:
             probing.cancel()
@@ -134,11 +153,13 @@ class Sending:
         else:
             self.way.origin.giveUp()
 
-    def _silent(self) -> None:
-        chain = self.way.chain
-        if chain.endsInHTTP and not self._ears.heardAfter(chain, self._began):
+    def _doubted(self) -> None:
+        """Nothing has come from the hop since the client asked: is it alive?"""
+        if not self._ears.heardAfter(self.way.chain, self._asked):
             self._probing = Deferred.fromCoroutine(self._probe())
             self._probing.addErrback(self._told.broken)
+
+    def _silent(self) -> None:
         self.excuse()
         self._told.silent(self)
 
@@ -146,4 +167,6 @@ class Sending:
         chain = self.way.chain
         if not await isAlive(self._clock, chain, self._target.authority, self._ears.listen(chain, self._clock)):
             self._probing = None
-            self._told.failed(self, Refusal("PS-UP15", chain=chain.name))
+            refusal = Refusal("PS-UP15", chain=chain.name)
+            self.found.blamed(refusal)
+            self._told.failed(self, refusal)

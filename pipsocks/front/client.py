@@ -132,6 +132,7 @@ class Client(Protocol):
     def readConnectionLost(self) -> None:
         """The client ended its output (FIN)."""
         if self._successor is not None:
+            self.held.ended = True  # for the next successor
             self._successor.readConnectionLost()
         elif self._task is not None:
             self._ended()

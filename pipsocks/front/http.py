@@ -15,6 +15,7 @@ from pipsocks.front.ending import passedOn
 from pipsocks.front.exchange import Exchange, gateRefusal
 from pipsocks.front.seam import Client, Origins
 from pipsocks.front.target import absoluteTarget, connectTarget
+from pipsocks.gateway.session import Session
 from pipsocks.gateway.stream import HELD_LIMIT, Stream
 from pipsocks.model import Destination, Ended, Entry, Request
 from pipsocks.refusal import Refusal
@@ -189,7 +190,7 @@ class HTTPSpeaker:
         early = self._gate.leftover()
         self._leave()
         self._client.held.ended = self._ended
-        self._client.tunnel(self, Request(destination, "connect", user), early)
+        self._client.tunnel(self, Request(destination, "connect", user, self._client.listener.name), early)
         return False
 
     async def _forward(self, head: RequestHead) -> bool:
@@ -232,7 +233,8 @@ class HTTPSpeaker:
     async def _sendOn(self, target: AbsoluteTarget, entry: Entry, exchange: Exchange) -> None:
         if self._origins is None:
             self._origins = self._client.forward.origins(self._client.judge)
-        await self._origins.forward(self._client.gateway, target, entry, exchange)
+        request = Request(Destination(target.host, target.port), "http", entry.user, self._client.listener.name)
+        await self._origins.forward(Session(self._client.gateway, request, entry), target, exchange)
 
     def _handOver(self) -> Stream:
         """Step aside for a tunnel: the client's connection, and what has come behind the request."""

@@ -8,9 +8,9 @@ from twisted.internet.interfaces import IReactorTime
 
 from pipsocks.front.exchange import Exchange
 from pipsocks.gateway.judge import Judge
-from pipsocks.gateway.session import Conversation, Gateway
+from pipsocks.gateway.session import Conversation, Gateway, Session
 from pipsocks.gateway.stream import Held, Stream
-from pipsocks.model import Entry, Request
+from pipsocks.model import Request
 from pipsocks.wire.target import AbsoluteTarget
 
 
@@ -24,8 +24,8 @@ class Logins(Protocol):
 class Origins(Protocol):
     """The way to origins for one client's forwarded requests (`pipsocks.forward`)."""
 
-    async def forward(self, gateway: Gateway, target: AbsoluteTarget, entry: Entry, exchange: Exchange) -> None:
-        """Get the answer for `exchange`, or refuse it or cut it, and close `entry`."""
+    async def forward(self, session: Session, target: AbsoluteTarget, exchange: Exchange) -> None:
+        """Get the answer for `exchange`, or refuse it or cut it, and close the session's entry."""
 
     def close(self) -> None:
         """Let go of every connection: the client is gone."""

@@ -43,6 +43,10 @@ class Client(Stream, Protocol):
     deadline: float
 
     @property
+    def listener(self) -> Any:
+        """Its port; `name` is what the journal calls it."""
+
+    @property
     def logins(self) -> Logins | None:
         """Who may use the listener; None for everybody."""
 
@@ -180,7 +184,8 @@ class SocksSpeaker:
             UDP_ASSOCIATE: ("udp", self._client.associations.carry),
         }
         protocol, carry = carries[asked.command]
-        self._client.tunnel(self, Request(destination, protocol, self._user), self._codec.leftover(), carry)
+        request = Request(destination, protocol, self._user, self._client.listener.name)
+        self._client.tunnel(self, request, self._codec.leftover(), carry)
 
     # once it is complete: the gateway's `Conversation`
 

@@ -10,9 +10,8 @@ from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.protocol import Factory
 
 from pipsocks.gateway.judge import Judge
-from pipsocks.gateway.session import Conversation, Gateway
+from pipsocks.gateway.session import Conversation, Session
 from pipsocks.gateway.stream import FarStream
-from pipsocks.model import Entry, Request
 from pipsocks.refusal import Refusal
 
 BIND_SECONDS: Final = 60.0
@@ -41,19 +40,20 @@ class _ExpectedFactory(Factory):
         return _Expected(self.arrived)
 
 
-async def bind(gateway: Gateway, conversation: Conversation, request: Request, entry: Entry, judge: Judge) -> None:
+async def bind(session: Session, conversation: Conversation, judge: Judge) -> None:
     """
     Wait for the peer that the client names, telling the client first where, then who came, and relay.
 
     @raise Refusal: no chain can do it, or nobody came in time.
     """
-    peer = request.destination
+    gateway, entry, peer = session.gateway, session.entry, session.request.destination
     if (refusal := judge.before(peer)) is not None:
         raise refusal
+    await session.route()
     arrived: Deferred[FarStream] = Deferred()
-    _, arrival = await gateway.search(
-        peer, entry, lambda chain: chain.awaitArrival(peer, judge, _ExpectedFactory(arrived))
-    )
+    found = await session.search(lambda chain: chain.awaitArrival(peer, judge, _ExpectedFactory(arrived)))
+    arrival = found.reached
+    found.close()  # it tells nothing of a chain who comes to us
     try:
         conversation.accept(arrival.bound)
         far = await arrived.addTimeout(BIND_SECONDS, gateway.clock)

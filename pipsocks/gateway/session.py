@@ -2,72 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Protocol, TypeVar
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IProtocolFactory, IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
-from pipsocks.gateway.datagrams import Inlet, Outlet
-from pipsocks.gateway.doubt import Failing
+from pipsocks.gateway.counts import Counts
+from pipsocks.gateway.flight import Relays, fly
+from pipsocks.gateway.found import Found
 from pipsocks.gateway.judge import Guard, Judge
-from pipsocks.gateway.search import search
-from pipsocks.gateway.settings import RetrySettings, TimeoutSettings
+from pipsocks.gateway.memory import Memory
+from pipsocks.gateway.seam import Chain, Group, Plan
+from pipsocks.gateway.search import Search, Stages
+from pipsocks.gateway.settings import TimeoutSettings
 from pipsocks.gateway.stream import FarStream, Stream
-from pipsocks.model import Destination, Ended, Entry, Login, Request
+from pipsocks.model import Choice, Ended, Entry, Request
 from pipsocks.refusal import Refusal
 
 T = TypeVar("T")
 _log = Logger()
-
-
-class Arrival(Protocol):
-    """A port that waits for one connection."""
-
-    @property
-    def bound(self) -> tuple[str, int]:
-        """Where."""
-
-    def close(self) -> None:
-        """Wait no longer."""
-
-
-class Chain(Protocol):
-    """One way out: hops, left to right; none is direct."""
-
-    @property
-    def name(self) -> str:
-        """What errors and the journal call it."""
-
-    @property
-    def direct(self) -> bool:
-        """It has no hops."""
-
-    @property
-    def endsInHTTP(self) -> bool:
-        """The last hop takes absolute-form requests."""
-
-    @property
-    def login(self) -> Login | None:
-        """The last hop's."""
-
-    def describe(self) -> str:
-        """The hops, without secrets."""
-
-    def connect(self, destination: Destination, judge: Judge) -> IStreamClientEndpoint:
-        """The whole way, as far as `judge` lets it. Its Deferred fails with `Refusal` or `CancelledError` alone."""
-
-    def reachLast(self) -> IStreamClientEndpoint:
-        """The way to the last hop, which is not asked for a tunnel."""
-
-    def datagrams(self, judge: Judge, inlet: Inlet) -> Deferred[Outlet]:
-        """A way out for datagrams, as far as `judge` lets them. Fails as `connect` does; PS-UP25 if there is none."""
-
-    def awaitArrival(self, expected: Destination, judge: Judge, protocolFactory: IProtocolFactory) -> Deferred[Arrival]:
-        """Wait for a connection from `expected`, which gets the factory's protocol. Fails as `datagrams` does."""
 
 
 class Conversation(Protocol):
@@ -84,16 +41,6 @@ class Conversation(Protocol):
         """Tell the client no, in its protocol's words, and close."""
 
 
-class Relays(Protocol):
-    """What joins two streams."""
-
-    def kind(self, near: Stream, far: Stream) -> str:
-        """What the journal calls the relay that would join them."""
-
-    def join(self, near: Stream, far: Stream, done: Callable[[Ended], None]) -> str:
-        """Join them, and return the kind; `done` is called once, when both are over, which may be during the call."""
-
-
 class Journal(Protocol):
     """Where sessions are written down."""
 
@@ -101,27 +48,41 @@ class Journal(Protocol):
         """Begin a line for what began `ago` seconds before."""
 
 
+class Routes(Protocol):
+    """Which group a session's destination leads to. Both raise `Refusal`: no route leads there, or it is denied."""
+
+    async def choose(self, request: Request) -> Choice:
+        """The route of a request."""
+
+    def known(self, request: Request, anywhere: bool = False) -> Choice:
+        """The same without any look-up; `anywhere`: that of a destination which no condition names."""
+
+
 @attrs.frozen
 class Gateway:
     """
     What every session shares. Immutable: a reload makes a new one, and running tunnels keep theirs.
 
+    @ivar groups: by their names; ``direct`` is one of them.
     @ivar guard: who may go where.
+    @ivar memory: what was learnt of destinations, which outlives a reload.
+    @ivar counts: what was done so that sessions succeed.
     """
 
     clock: IReactorTime
-    chains: Sequence[Chain]
+    groups: Mapping[str, Group]
+    routes: Routes
     relays: Relays
     journal: Journal
     guard: Guard
-    retry: RetrySettings = RetrySettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     via: bool = True
-    failing: Failing = attrs.field()
+    memory: Memory = attrs.field()
+    counts: Counts = attrs.field(factory=Counts)
 
-    @failing.default
-    def _newFailing(self) -> Failing:
-        return Failing(self.clock.seconds)
+    @memory.default
+    def _newMemory(self) -> Memory:
+        return Memory(self.clock.seconds)
 
     def open(self, listener: str, client: str, ago: float = 0.0) -> Entry:
         """Begin the line in the journal of a session that began `ago` seconds before."""
@@ -139,7 +100,7 @@ class Gateway:
         """
         entry.destination, entry.protocol, entry.user = request.destination, request.protocol, request.user
         try:
-            await carry(self, conversation, request, entry, judge)
+            await carry(Session(self, request, entry), conversation, judge)
         except CancelledError:
             entry.close(Ended("client_left"))
             raise
@@ -151,40 +112,83 @@ class Gateway:
             conversation.refuse(Refusal("PS-SV02"))
             entry.close(Ended("internal"))
 
-    async def search(
-        self,
-        destination: Destination,
-        entry: Entry,
-        reach: Callable[[Chain], Deferred[T]],
-        chains: Sequence[Chain] | None = None,
-        total: float | None = None,
-    ) -> tuple[Chain, T]:
-        """
-        Chain after chain, by the retry policy, until `reach` gets there.
 
-        @raise Refusal: no chain did.
-        """
-        entry.route = "default"
-        chosen = self.chains if chains is None else chains
-        return await search(self.clock, chosen, destination, self.retry, self.failing, entry, reach, total)
-
-
-Carry = Callable[[Gateway, Conversation, Request, Entry, Judge], Awaitable[None]]
-
-
-async def connect(gateway: Gateway, conversation: Conversation, request: Request, entry: Entry, judge: Judge) -> None:
+@attrs.define(eq=False)
+class Session:
     """
-    Find a way to the destination, tell the client, and hand both streams to the relay.
+    One SOCKS request, one CONNECT, or one forwarded HTTP request, on its way.
+
+    @ivar group: where its route leads, once it is chosen; `plan` the order of that group's chains for this session.
+    @ivar began: when, on the gateway's clock.
+    """
+
+    gateway: Gateway
+    request: Request
+    entry: Entry
+    group: Group = attrs.field(init=False)
+    plan: Plan = attrs.field(init=False)
+    began: float = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.began = self.gateway.clock.seconds()
+
+    async def route(self) -> None:
+        """
+        Choose the route, and the order of its chains.
+
+        @raise Refusal: there is none, or it says no.
+        """
+        self.take(await self.gateway.routes.choose(self.request))
+
+    def take(self, choice: Choice) -> None:
+        """Go where `choice` leads."""
+        self.group = self.gateway.groups[choice.to]
+        self.entry.route, self.entry.because = choice.to, choice.because
+        self.plan = self.group.plan(self.request.destination)
+        self.group.budget.earn()
+
+    def search(
+        self,
+        reach: Callable[[Chain], Deferred[T]],
+        total: float | None = None,
+        plan: Plan | None = None,
+        chains: Stages | None = None,
+        said: Iterable[tuple[Chain, Refusal]] = (),
+        further: bool = False,
+    ) -> Deferred[Found[T]]:
+        """
+        Chain after chain, by the retry policy, until `reach` gets there; see `pipsocks.gateway.search.Search`.
+
+        @return: fails with `Refusal`: no chain did.
+        """
+        gateway, destination = self.gateway, self.request.destination
+        search = Search(
+            gateway.clock, self.group, self.plan if plan is None else plan, destination, gateway.memory, self.entry,
+            reach, total, chains, said, further,
+        )  # fmt: skip
+        return search.begin()
+
+
+Carry = Callable[[Session, Conversation, Judge], Awaitable[None]]
+
+
+async def connect(session: Session, conversation: Conversation, judge: Judge) -> None:
+    """
+    Find a way to the destination, tell the client, and keep its first flight until the destination has answered.
 
     @raise Refusal: there is none, or the judge forbids it.
     """
-    destination = request.destination
+    destination = session.request.destination
     if (refusal := judge.before(destination)) is not None:
         raise refusal
-    chain, far = await gateway.search(destination, entry, lambda chain: _connected(chain.connect(destination, judge)))
-    conversation.accept(_ours(far) if chain.direct else far.bound)
-    entry.relay = gateway.relays.kind(conversation.stream, far)
-    gateway.relays.join(conversation.stream, far, entry.close)
+    await session.route()
+
+    def reach(chain: Chain) -> Deferred[FarStream]:
+        return _connected(chain.connect(destination, judge))
+
+    found = await session.search(reach)
+    conversation.accept(_ours(found.reached) if found.chain.direct else found.reached.bound)
+    fly(session, conversation.stream, found, reach)
 
 
 def _connected(endpoint: IStreamClientEndpoint) -> Deferred[FarStream]:

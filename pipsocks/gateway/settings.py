@@ -13,6 +13,9 @@ class RetrySettings:
     attempts: int = 8
     connect: float = 3.0  # one TCP connect
     handshake: float = 3.0  # one hop's handshake
+    budget: float = 1.0  # attempts beyond the first for each session, over 10 s
+    replay: bool = True  # a tunnel's first flight goes again where the upstream dies before it answers
+    resume: bool = True  # a forwarded download that is cut goes on where it stopped
 
 
 @attrs.frozen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 from typing import Protocol as Seam
 
@@ -91,7 +92,26 @@ class FarStream(Protocol):
     def __init__(self) -> None:
         self._held: Held | None = Held()
         self._successor: Successor | None = None
+        self._stirred: Callable[[], None] | None = None
         self.bound: tuple[str, int] | None = None  # what the last SOCKS hop says that it bound
+
+    @property
+    def spoke(self) -> bool:
+        """Whether a byte is held."""
+        return self._held is not None and self._held.size > 0
+
+    @property
+    def over(self) -> bool:
+        """Whether the far side has ended, or is gone, as it is held."""
+        return self._held is not None and (self._held.ended or self._held.lost is not None)
+
+    def watch(self, stirred: Callable[[], None] | None) -> None:
+        """Call `stirred` whenever something is held; None: nobody."""
+        self._stirred = stirred
+
+    def _stir(self) -> None:
+        if self._stirred is not None:
+            self._stirred()
 
     def dataReceived(self, data: bytes) -> None:
         """Hold, or pass on."""
@@ -99,6 +119,7 @@ class FarStream(Protocol):
             self._successor.dataReceived(data)
         elif self._held is not None:
             self._held.add(data, self.transport)
+            self._stir()
 
     def readConnectionLost(self) -> None:
         """The far side ended its output."""
@@ -106,6 +127,7 @@ class FarStream(Protocol):
             self._successor.readConnectionLost()
         elif self._held is not None:
             self._held.ended = True
+            self._stir()
 
     def writeConnectionLost(self) -> None:
         """Our output to it was shut down."""
@@ -118,9 +140,10 @@ class FarStream(Protocol):
             self._successor.connectionLost(reason)
         elif self._held is not None:
             self._held.lost = reason
+            self._stir()
 
     def follow(self, successor: Successor) -> None:
         """See `Stream`."""
-        held, self._held, self._successor = self._held, None, successor
+        held, self._held, self._successor, self._stirred = self._held, None, successor, None
         if held is not None:
             held.pour(successor, self.transport)

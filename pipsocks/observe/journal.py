@@ -34,7 +34,11 @@ class SessionEntry:
     protocol: str = ""
     user: str = ""
     route: str = ""
+    because: str = ""
     relay: str = ""
+    sni: str = ""
+    replays: int = 0
+    resumes: int = 0
     destination: Destination | None = None
     attempts: list[Attempt] = attrs.field(factory=list)
 
@@ -81,12 +85,16 @@ class Journal:
                     "user": entry.user,
                     "protocol": entry.protocol,
                     "destination": "" if destination is None else str(destination),
+                    "sni": entry.sni,
                     "route": entry.route,
+                    "because": entry.because,
                     "attempts": [
                         {"chain": a.chain, "hop": a.hop, "outcome": a.outcome, "ms": round(a.milliseconds, 1)}
                         for a in entry.attempts
                     ],
                     "relay": entry.relay,
+                    **({"replays": entry.replays} if entry.replays else {}),
+                    **({"resumes": entry.resumes} if entry.resumes else {}),
                     "up": ended.up,
                     "down": ended.down,
                     **({"dropped": ended.dropped} if entry.protocol == "udp" else {}),

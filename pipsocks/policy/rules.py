@@ -11,13 +11,13 @@ Our own listeners are nobody's, whatever the rules say.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Iterable
 
 import attrs
 
 from pipsocks.model import Address, Destination
-from pipsocks.policy.addresses import LOOPBACK, Network, classOf, meant, parsed
+from pipsocks.policy.addresses import LOOPBACK, classOf, meant, parsed
+from pipsocks.policy.patterns import Hosts, Networks
 from pipsocks.policy.settings import CLASSES, RuleSettings
 from pipsocks.refusal import Refusal
 
@@ -26,16 +26,11 @@ IsOwn = Callable[[str, int], bool]
 
 @attrs.frozen
 class Rule:
-    """
-    A rule, read. At most one of `host`, `below`, `network` and `kind` is there; without any it matches everything.
-
-    @ivar below: what the name must end in.
-    """
+    """A rule, read. At most one of `hosts`, `networks` and `kind` is there; without any it matches everything."""
 
     settings: RuleSettings
-    host: str = ""
-    below: str = ""
-    network: Network | None = None
+    hosts: Hosts | None = None
+    networks: Networks | None = None
     kind: str = ""
 
     @classmethod
@@ -46,19 +41,14 @@ class Rule:
             return cls(settings)
         if what in CLASSES:
             return cls(settings, kind=what)
-        if what.startswith("*."):
-            return cls(settings, below=what[1:])
-        if what.startswith("."):
-            return cls(settings, host=what[1:], below=what)
-        try:
-            return cls(settings, network=ipaddress.ip_network(what))
-        except ValueError:
-            return cls(settings, host=what)
+        if "/" in what:
+            return cls(settings, networks=Networks([what]))
+        return cls(settings, hosts=Hosts([what]))
 
     @property
     def ofAddresses(self) -> bool:
         """Whether it takes an address to tell."""
-        return self.network is not None or bool(self.kind)
+        return self.networks is not None or bool(self.kind)
 
     def matches(self, name: str, address: Address | None, port: int) -> bool:
         """
@@ -71,18 +61,16 @@ class Rule:
             return False
         if self.ofAddresses:
             return address is not None and self._holds(address)
-        if self.host or self.below:
-            return bool(name) and (name == self.host or bool(self.below) and name.endswith(self.below))
-        return True
+        return self.hosts is None or bool(name and self.hosts.find(name))
 
     def _holds(self, address: Address) -> bool:
         within = meant(address)
-        if self.network is None:
+        if self.networks is None:
             return classOf(within) == self.kind
-        if within.version == self.network.version and within in self.network:
+        if self.networks.find(within):
             return True
         # What is denied is denied as it is written, too; what is allowed must be where the connection ends.
-        return not self.settings.allow and address.version == self.network.version and address in self.network
+        return not self.settings.allow and bool(self.networks.find(address))
 
 
 @attrs.frozen
@@ -132,7 +120,7 @@ class Judge:
         port = destination.port
         for rule in self.rules:
             if rule.matches(name, address, port):
-                if rule.settings.allow or (patient and not (rule.host or rule.below) and self._mayAllow(rule, port)):
+                if rule.settings.allow or (patient and rule.hosts is None and self._mayAllow(rule, port)):
                     return None
                 return Refusal("PS-RU01", where=str(destination), detail=f"the rule '{rule.settings}'")
         if self.guarded and address is not None and (kind := classOf(meant(address))):

@@ -57,6 +57,9 @@ class Owner(Protocol):
     limits: Limits
     at: int
 
+    def legSpoke(self, leg: Leg) -> None:
+        """The first bytes came from `leg`."""
+
     def legEnded(self, leg: Leg) -> None:
         """`leg` has no more to say."""
 
@@ -106,6 +109,8 @@ class Leg:
 
     def moved(self, count: int) -> None:
         """Count bytes that came from this side."""
+        if not self.received:
+            self.tunnel.legSpoke(self)
         self.received += count
         self.tunnel.at = self.tunnel.limits.wheel.now
 

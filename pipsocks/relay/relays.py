@@ -39,17 +39,20 @@ class Relays:
         wheel = Wheel(self.reactor, tick)
         self._limits = Limits(wheel, Watch(self.reactor), wheel.ticks(self.tunnelIdle), wheel.ticks(self.halfIdle))
 
-    def join(self, near: Stream, far: Stream, done: Callable[[Ended], None]) -> str:
+    def join(
+        self, near: Stream, far: Stream, done: Callable[[Ended], None], heard: Callable[[], None] | None = None
+    ) -> str:
         """
         Relay between the client's side and the far one, and say which relay does it: ``splice`` or ``transport``.
 
+        `heard` is called once, when the first byte comes from `far`, which may be during this call.
         `done` is called once, when both sockets are closed, which may be during this call; see
         `pipsocks.relay.tunnel.TOKENS` for the tokens. Of the counts, `up` is what came from `near`.
         """
         tune(near.transport)
         tune(far.transport)
         kind = self.kind(near, far)
-        Tunnel(self._limits, done).begin(near, far, self._plug if kind == SPLICE else None)
+        Tunnel(self._limits, done, heard).begin(near, far, self._plug if kind == SPLICE else None)
         return kind
 
     def kind(self, near: Stream, far: Stream) -> str:

@@ -45,7 +45,8 @@ TOKENS: Final = {
 @attrs.define(eq=False)
 class Tunnel:
     """
-    Two legs, until both are gone; then `done` is called, once.
+    Two legs, until both are gone; then `done` is called, once. `heard` is called when the first bytes come from the far
+    one.
 
     =======  =========================  =======  ==========================================================
     state    what happens               becomes  what is done
@@ -78,6 +79,7 @@ class Tunnel:
 
     limits: Limits
     done: Callable[[Ended], None]
+    heard: Callable[[], None] | None = None
     near: Leg = attrs.field(init=False)
     far: Leg = attrs.field(init=False)
     state: State = attrs.field(init=False, default=State.OPEN)
@@ -86,6 +88,7 @@ class Tunnel:
     limit: int = attrs.field(init=False, default=0)
     slot: int = attrs.field(init=False, default=0)
     _unsent: int = attrs.field(init=False, default=0)
+    _clientFirst: bool | None = attrs.field(init=False, default=None)
 
     def begin(self, near: Stream, far: Stream, plug: Callable[[Leg, Leg], None] | None) -> None:
         """
@@ -106,8 +109,16 @@ class Tunnel:
         near.follow(self.near)
         far.follow(self.far)
 
+    def legSpoke(self, leg: Leg) -> None:
+        """The first bytes came from `leg`."""
+        heard = self.heard
+        if heard is not None and leg is self.far:
+            self.heard = None
+            heard()
+
     def legEnded(self, leg: Leg) -> None:
         """`leg` has no more to say."""
+        self._isFirst(leg)
         peer = leg.peer
         if peer.gone or self.state is State.CLOSING:
             leg.close()
@@ -121,6 +132,7 @@ class Tunnel:
 
     def legLost(self, leg: Leg, reason: Failure) -> None:
         """The socket of `leg` is gone."""
+        self._isFirst(leg)
         peer = leg.peer
         if peer.gone:
             self._over(leg, reason)
@@ -146,6 +158,10 @@ class Tunnel:
             else:
                 self._name(leg, reason)
                 peer.close()
+
+    def _isFirst(self, leg: Leg) -> None:
+        if self._clientFirst is None:
+            self._clientFirst = leg is self.near
 
     def expired(self) -> None:
         """Nothing came for the limit."""
@@ -199,4 +215,5 @@ class Tunnel:
         self._name(leg, reason)
         self.state = State.OVER
         self.limits.wheel.discard(self)
-        self.done(Ended(self.token or OK, self.near.received, self.far.received))
+        first = bool(self._clientFirst)
+        self.done(Ended(self.token or OK, self.near.received, self.far.received, clientFirst=first))

@@ -1,5 +1,5 @@
 """
-``python -m pipsocks.testing``: a faulty upstream proxy as a process of its own.
+``python -m pipsocks.testing``: one faulty listener as a process of its own.
 
 The first line of its output is the port, all others are its log: one JSON object for each event.
 """
@@ -7,24 +7,21 @@ The first line of its output is the port, all others are its log: one JSON objec
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.ssl import PrivateCertificate
 from twisted.internet.task import react
 
-from pipsocks.testing.faults import NAMES, Fault, FaultUnknown, parseFault
-from pipsocks.testing.upstream import FaultyFactory
-
-
-def _fault(text: str) -> Fault:
-    try:
-        return parseFault(text)
-    except FaultUnknown as unknown:
-        raise argparse.ArgumentTypeError(str(unknown)) from None
+from pipsocks.testing.echo import Echo
+from pipsocks.testing.events import lines
+from pipsocks.testing.faults import FaultUnknown, describe
+from pipsocks.testing.origin import Origin
+from pipsocks.testing.server import Kind, Server
+from pipsocks.testing.upstream import Upstream
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -38,42 +35,58 @@ def options() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m pipsocks.testing",
-        description="A SOCKS and HTTP proxy that fails as it is told.",
-        epilog="faults: " + "; ".join(f"{name}: {meaning}" for name, meaning in NAMES.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="A SOCKS and HTTP proxy, or an origin, that fails as it is told. Its first line is its port.",
+        epilog=f"faults:\n{describe()}",
     )
     parser.add_argument("--listen", type=_address, default=("127.0.0.1", 0), metavar="HOST:PORT")
     parser.add_argument(
-        "--fault", type=_fault, action="append", default=[], metavar="NAME[=VALUE]",
-        help="the fault of the next connection; the last one is that of all further ones",
+        "--kind", choices=("upstream", "origin", "echo"), default="upstream", help="a proxy, an HTTP origin, or an echo"
+    )
+    parser.add_argument(
+        "--fault", action="append", default=[], metavar="'[P%] [for=TARGET] FAULT'",
+        help="the fault of the next connection; the last one is that of all further ones. Neighbours with percentages"
+        " are drawn from for each connection. Several faults of one connection are joined by ' + '",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="what random bytes are made from")
+    parser.add_argument("--seed", type=int, default=0, help="what chance, random bytes and contents are made from")
+    parser.add_argument("--size", type=int, default=100_000, help="bytes of an HTTP origin's contents")
     parser.add_argument("--tls", metavar="PEM", help="speak TLS with the key and certificate in this file")
     return parser
 
 
 def main(reactor: Any, *arguments: str) -> Deferred[None]:
     """Listen, say where, and log until a signal comes."""
-    chosen = options().parse_args(arguments)
-    began = time.monotonic()
+    parser = options()
+    chosen = parser.parse_args(arguments)
 
     def write(line: str) -> None:
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
 
-    def log(event: str, values: dict[str, Any]) -> None:
-        milliseconds = round((time.monotonic() - began) * 1000, 1)
-        write(json.dumps({"event": event, "ms": milliseconds, **values}))
-
-    factory = FaultyFactory(reactor, tuple(chosen.fault), chosen.seed, log)
+    kinds: dict[str, Kind] = {
+        "upstream": Upstream(),
+        "origin": Origin(size=chosen.size, seed=chosen.seed),
+        "echo": Echo(),
+    }
     host, port = chosen.listen
-    if chosen.tls:
-        with open(chosen.tls) as file:
-            certificate = PrivateCertificate.loadPEM(file.read())
-        listening = reactor.listenSSL(port, factory, certificate.options(), interface=host)
-    else:
-        listening = reactor.listenTCP(port, factory, interface=host)
-    write(str(listening.getHost().port))
+    try:
+        server = Server(
+            reactor, kinds[chosen.kind], chosen.fault, seed=chosen.seed, host=host, port=port,
+            tls=_certificate(chosen.tls), log=lines(write, time.monotonic),
+        )  # fmt: skip
+        write(str(server.listen()))
+    except FaultUnknown as unknown:
+        parser.error(f"{unknown}; {unknown.hint}")
+    except (OSError, CannotListenError) as error:
+        parser.error(str(error))
     return Deferred()
+
+
+def _certificate(name: str | None) -> Any:
+    if name is None:
+        return None
+    with open(name) as file:
+        return PrivateCertificate.loadPEM(file.read()).options()
 
 
 if __name__ == "__main__":

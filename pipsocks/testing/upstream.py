@@ -1,110 +1,119 @@
 """
 A proxy that fails as it is told: SOCKS 5, 4 and 4a, CONNECT and plain HTTP requests on one port.
 
-Where its fault leaves it healthy it does what it was asked for. It is made for tests: it keeps no limits, and believes
-what it reads.
+Where its faults leave it healthy it does what it was asked for.
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
+import ipaddress
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.interfaces import IHalfCloseableProtocol, ISSLTransport
+import attrs
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, ISSLTransport
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from pipsocks.testing.faults import HEALTHY, Fault
+from pipsocks.testing.turn import Turn
+from pipsocks.testing.valve import Valve
+from pipsocks.testing.words import PORTAL, Words, failure, httpWords, socksWords
 from pipsocks.wire.socks import COMMAND_UNSUPPORTED, CONNECT
-from pipsocks.wire.socksserver import Credentials, Send, SocksError, SocksRequest, SocksServer, replyBytes
+from pipsocks.wire.socksserver import Credentials, Send, SocksError, SocksRequest, SocksServer
 from pipsocks.wire.target import parseAbsolute, parseAuthority
 
-Log = Callable[[str, dict[str, Any]], None]
-"""Takes an event's name and its values."""
+HEAD_LIMIT: Final = 65_536
+"""Octets of a request's head; a client that sends more gets a 400."""
 
+_SECRET: Final = (b"proxy-authorization:", b"authorization:", b"cookie:")
 _CHALLENGES: Final = {"method-refused": b"NTLM", "login-refused": b'Basic realm="faulty"'}
+_ASKED: Final = ("asked-silent", "asked-close", "asked-reset")
+_THEN: Final = ("then-silent", "then-close", "then-reset")
+_FLIGHT: Final = ("flight-silent", "flight-close", "flight-reset")
 
 
-def _failure(status: bytes, *fields: bytes) -> bytes:
-    return b"\r\n".join([b"HTTP/1.1 " + status, *fields, b"Content-Length: 0", b"Connection: close", b"", b""])
+@attrs.frozen
+class Upstream:
+    """
+    The kind of listener that is a proxy (see `pipsocks.testing.server.Server`).
+
+    @ivar hosts: where some destinations are really to be found, so that a test can ask for names without a network:
+        ``HOST:PORT`` to (host, port).
+    """
+
+    hosts: Mapping[str, tuple[str, int]] = attrs.field(factory=dict)
+
+    @property
+    def name(self) -> str:
+        """As the table of faults has it."""
+        return "upstream"
+
+    def serve(self, turn: Turn) -> IProtocol:
+        """One connection."""
+        return _Near(turn, self.hosts)
 
 
 @implementer(IHalfCloseableProtocol)
-class _Leg(Protocol):
+class _Far(Protocol):
     """The far side of a granted request: its bytes and its end go to `near`, and theirs come here."""
 
     transport: Any
 
-    def __init__(self, near: FaultyConnection) -> None:
+    def __init__(self, near: _Near) -> None:
         self.near = near
         self.ended = False
 
     def connectionMade(self) -> None:
-        """Let each side's write buffer pause the other side."""
-        if self.near.lost:
-            return
-        self.transport.registerProducer(self.near.transport, True)
-        self.near.transport.registerProducer(self.transport, True)
+        """End with the server, whatever happens meanwhile."""
+        self.near.turn.opened(self.transport)
 
     def dataReceived(self, data: bytes) -> None:
         """Pass on."""
-        self.near.transport.write(data)
+        if self.near.valve is not None:
+            self.near.valve.write(data)
 
     def readConnectionLost(self) -> None:
         """Pass the end on; TLS has no such end of one direction, so there it is the end of both."""
         self.ended = True
-        if ISSLTransport.providedBy(self.near.transport):
-            self.transport.loseConnection()
-            return
-        self.near.transport.loseWriteConnection()
-        self.near.closeWhenBothEnded()
+        self.near.answered()
 
     def writeConnectionLost(self) -> None:
         """Wait for the other direction."""
 
     def connectionLost(self, reason: Failure = Failure(ConnectionError())) -> None:  # noqa: B008
         """Both directions are done, or the origin broke off."""
-        # A transport inside TLS that is gone must not be touched again.
-        if not self.near.lost:
-            self.near.transport.unregisterProducer()
-            self.near.transport.loseConnection()
+        self.near.lostFar()
+        self.near.turn.closed(self.transport)
 
 
 @implementer(IHalfCloseableProtocol)
-class FaultyConnection(Protocol):
-    """One connection, with one fault."""
+class _Near(Protocol):
+    """One connection of a client."""
 
     transport: Any
 
-    def __init__(self, reactor: Any, number: int, fault: Fault, seed: int, log: Log) -> None:
-        self._reactor = reactor
-        self._number = number
-        self._fault = fault
-        self._random = random.Random(seed + number)
-        self._log = log
-        self._codec = SocksServer(loginRequired=fault.name == "login-refused")
+    def __init__(self, turn: Turn, hosts: Mapping[str, tuple[str, int]]) -> None:
+        self.turn = turn
+        self.valve: Valve | None = None
+        self._hosts = hosts
+        self._codec = SocksServer(loginRequired="login-refused" in turn.faults)
         self._buffer = bytearray()
         self._read: Callable[[], None] = self._firstByte
-        self._far: _Leg | None = None
+        self._far: _Far | None = None
+        self._up = 0
         self._ended = False
-        self.lost = False
-
-    def _tell(self, event: str, **values: Any) -> None:
-        self._log(event, {"connection": self._number, **values})
+        self._lost = False
 
     def connectionMade(self) -> None:
-        """Strike at once, where the fault says so."""
-        self._tell("accepted", fault=str(self._fault))
-        if self._fault.name in ("close", "reset", "silent"):
-            self._read = self._ignore
-            self._break(self._fault.name)
+        """Wait for the first byte."""
+        self.turn.begin(self.transport)
 
     def dataReceived(self, data: bytes) -> None:
         """Read the request, or pass on."""
         if self._far is not None:
+            self._up += len(data)
             self._far.transport.write(data)
             return
         self._buffer += data
@@ -112,60 +121,69 @@ class FaultyConnection(Protocol):
 
     def readConnectionLost(self) -> None:
         """The client ended its side: so does ours, towards the origin or towards the client."""
-        self._tell("ended")
+        self.turn.tell("ended")
         self._ended = True
         if self._far is None:
-            self.transport.loseConnection()
+            self.turn.end("close")
         else:
             self._far.transport.loseWriteConnection()
-            self.closeWhenBothEnded()
-
-    def closeWhenBothEnded(self) -> None:
-        """Close both sides once each has ended: Twisted itself leaves two shut directions open."""
-        if self._ended and self._far is not None and self._far.ended:
-            self.transport.loseConnection()
-            self._far.transport.loseConnection()
+            self._closeWhenBothEnded()
 
     def writeConnectionLost(self) -> None:
         """Wait for the other direction."""
 
     def connectionLost(self, reason: Failure = Failure(ConnectionError())) -> None:  # noqa: B008
         """The client is gone."""
-        self.lost = True
+        self._lost = True
         self._read = self._ignore
-        self._tell("lost", reason=type(reason.value).__name__)
         if self._far is not None:
             self._far.transport.unregisterProducer()
+            self._far.transport.loseConnection()
+        self.turn.over(reason, up=self._up, down=self.valve.sent if self.valve is not None else 0)
+
+    def answered(self) -> None:
+        """The origin has ended its direction."""
+        assert self.valve is not None
+        self.valve.end(self._endAnswer)
+
+    def lostFar(self) -> None:
+        """The origin is gone."""
+        # A transport inside TLS that is gone must not be touched again.
+        if not self._lost and self.valve is not None:
+            self.valve.end(lambda: self.turn.end("close"))
+
+    def _endAnswer(self) -> None:
+        assert self._far is not None
+        if ISSLTransport.providedBy(self.transport):
+            self._far.transport.loseConnection()
+            return
+        self.transport.loseWriteConnection()
+        self._closeWhenBothEnded()
+
+    def _closeWhenBothEnded(self) -> None:
+        """Close both sides once each has ended: Twisted itself leaves two shut directions open."""
+        if self._ended and self._far is not None and self._far.ended:
+            self.transport.loseConnection()
             self._far.transport.loseConnection()
 
     def _ignore(self) -> None:
         self._buffer.clear()
 
-    def _break(self, how: str) -> None:
-        """``close``, ``reset``, or stay ``silent``."""
-        if how == "close":
-            self.transport.loseConnection()
-        elif how == "reset":
-            self.transport.abortConnection()
+    def _keep(self) -> None:
+        """What comes behind the request is the tunnel's; little does while reading is paused, but TLS has some left."""
+
+    def _refuse(self, answer: bytes) -> None:
+        self._read = self._ignore
+        self.transport.write(answer)
+        self.turn.end("close")
 
     def _firstByte(self) -> None:
-        fault = self._fault
-        if fault.name in ("say", "say-reset", "nonsense"):
-            self._read = self._ignore
-            # Never the first byte of an answer that somebody could take for one.
-            said = bytes.fromhex(fault.value) or bytes([0xEE]) + self._random.randbytes(63)
-            self.transport.write(said)
-            self._tell("said", octets=said.hex())
-            self._break("close" if fault.name != "say-reset" else "reset")
-            return
         self._read = self._socks if self._buffer[0] in (4, 5) else self._http
         self._read()
 
     def _socks(self) -> None:
-        if self._fault.name == "method-refused":
-            self._read = self._ignore
-            self.transport.write(b"\x05\xff")
-            self.transport.loseConnection()
+        if "method-refused" in self.turn.faults:
+            self._refuse(b"\x05\xff")
             return
         self._codec.receive(bytes(self._buffer))
         self._buffer.clear()
@@ -175,41 +193,24 @@ class FaultyConnection(Protocol):
                     case Send(data):
                         self.transport.write(data)
                     case Credentials(user, _):
-                        self._tell("login", user=user.decode("utf-8", "backslashreplace"))
-                        self.transport.write(self._codec.reject())
-                        self.transport.loseConnection()
-                    case SocksRequest():
+                        self.turn.tell("login", user=user.decode("utf-8", "backslashreplace"))
+                        self._refuse(self._codec.reject())
+                    case SocksRequest(version, command, host, port):
                         self._buffer += self._codec.leftover()
-                        self._socksAsked(event)
+                        self.turn.tell("request", protocol=f"socks{version}", host=host, port=port)
+                        words = socksWords(version)
+                        if command == CONNECT:
+                            self._asked(host, port, words, b"")
+                        else:
+                            self._refuse(words.reply(COMMAND_UNSUPPORTED))
                         return
         except SocksError as error:
-            self._read = self._ignore
-            self.transport.write(error.reply)
-            self.transport.loseConnection()
-
-    def _socksAsked(self, request: SocksRequest) -> None:
-        def answer(reply: int) -> bytes:
-            return replyBytes(request.version, reply)
-
-        self._tell("request", protocol=f"socks{request.version}", host=request.host, port=request.port)
-        if request.command != CONNECT:
-            self._read = self._ignore
-            self.transport.write(answer(COMMAND_UNSUPPORTED))
-            self.transport.loseConnection()
-            return
-        if self._fault.name == "reply":
-            self._read = self._ignore
-            self.transport.write(answer(int(self._fault.value)))
-            self.transport.loseConnection()
-            return
-        self._asked(request.host, request.port, answer(0), answer(5), b"")
+            self._refuse(error.reply)
 
     def _http(self) -> None:
         head, found, rest = bytes(self._buffer).partition(b"\r\n\r\n")
-        if not found:
+        if not found and len(head) <= HEAD_LIMIT:
             return
-        self._read = self._ignore
-        self._buffer = bytearray(rest)
         line, *fields = head.split(b"\r\n")
         plain = not line.startswith(b"CONNECT ")
         try:
@@ -220,83 +221,111 @@ class FaultyConnection(Protocol):
             else:
                 host, port = parseAuthority(target)
         except ValueError:
-            self.transport.write(_failure(b"400 Bad Request"))
-            self.transport.loseConnection()
+            self._refuse(failure(b"400 Bad Request"))
             return
-        words = head.decode("latin-1")
-        self._tell("request", protocol="http" if plain else "connect", host=host, port=port, head=words)
-        challenge = _CHALLENGES.get(self._fault.name)
-        if self._fault.name == "status" or challenge is not None:
-            status = self._fault.value.encode() if challenge is None else b"407 Proxy Authentication Required"
-            fields = [] if challenge is None else [b"Proxy-Authenticate: " + challenge]
-            self.transport.write(_failure(status, *fields))
-            self.transport.loseConnection()
-            return
+        self._buffer = bytearray(rest)
+        # A login has no business in a log.
+        shown = b"\n".join(each for each in (line, *fields) if not each.lower().startswith(_SECRET)).decode("latin-1")
+        self.turn.tell("request", protocol="http" if plain else "connect", host=host, port=port, head=shown)
+        for name, challenge in _CHALLENGES.items():
+            if name in self.turn.faults:
+                self._refuse(failure(b"407 Proxy Authentication Required", b"Proxy-Authenticate: " + challenge))
+                return
         first = b""
         if plain:
             # One request for each connection: the origin is asked to close, so nobody has to count bodies here.
             kept = [f for f in fields if not f.lower().startswith((b"proxy-", b"connection:"))]
             start = b"%b %b HTTP/1.1" % (method, url.path)
             first = b"\r\n".join([start, *kept, b"Connection: close", b"", b""])
-        granted = b"" if plain else b"HTTP/1.1 200 Connection established\r\n\r\n"
-        self._asked(host, port, granted, _failure(b"502 Bad Gateway"), first)
+        self._asked(host, port, httpWords(b"" if plain else b"HTTP/1.1 200 Connection established\r\n\r\n"), first)
 
-    def _asked(self, host: str, port: int, granted: bytes, refused: bytes, first: bytes) -> None:
-        """Strike behind the request, or carry it out."""
-        name = self._fault.name
-        self._read = self._ignore
-        if name == "cut":
-            self.transport.write(granted[: len(granted) // 2])
-            self.transport.loseConnection()
-        elif name.startswith("asked-"):
-            self._break(name.removeprefix("asked-"))
-        elif name.startswith("then-"):
-            self.transport.write(granted)
-            self._break(name.removeprefix("then-"))
+    def _asked(self, host: str, port: int, words: Words, first: bytes) -> None:
+        """The request is known: its destination may have faults of its own."""
+        self._read = self._keep
+        named = f"[{host}]" if ":" in host else host
+        self.turn.asked(f"{named}:{port}", named)
+        self._buffer[:0] = first
+        wait = self.turn.faults.get("slow")
+        if wait is None:
+            self._strike(f"{named}:{port}", host, port, words)
         else:
             self.transport.pauseProducing()
-            wait = float(self._fault.value) if name == "slow" else 0.0
-            self._reactor.callLater(wait, self._connect, host, port, granted, refused, first)
+            self.turn.later(float(wait), self._strike, f"{named}:{port}", host, port, words)
 
-    def _connect(self, host: str, port: int, granted: bytes, refused: bytes, first: bytes) -> None:
-        def connected(far: _Leg) -> None:
-            if self.lost:
-                far.transport.loseConnection()
+    def _strike(self, address: str, host: str, port: int, words: Words) -> None:
+        """Do what the faults say of the request, or carry it out."""
+        faults = self.turn.faults
+        self.transport.resumeProducing()
+        if "reply" in faults:
+            self._refuse(words.reply(int(faults["reply"])))
+        elif "status" in faults:
+            self._refuse(words.status(faults["status"]))
+        elif "cut" in faults:
+            self._refuse(words.granted[: len(words.granted) // 2])
+        elif struck := _among(_ASKED, faults):
+            self._read = self._ignore
+            self.turn.end(struck)
+        elif struck := _among(_THEN, faults):
+            self._read = self._ignore
+            self._grant(words)
+            self.turn.end(struck)
+        elif "portal" in faults or _among(_FLIGHT, faults):
+            self._grant(words)
+            self._read = self._flight
+            if self._buffer:
+                self._flight()
+        else:
+            self._connect(address, host, port, words)
+
+    def _grant(self, words: Words) -> None:
+        self.transport.write(words.granted)
+        self.turn.tell("granted")
+
+    def _flight(self) -> None:
+        """The client's first bytes in a tunnel that leads nowhere."""
+        self._read = self._ignore
+        self.turn.tell("flight", octets=len(self._buffer))
+        self._buffer.clear()
+        if "portal" in self.turn.faults:
+            self.transport.write(PORTAL)
+        self.turn.end(_among(_FLIGHT, self.turn.faults) or "close")
+
+    def _connect(self, address: str, host: str, port: int, words: Words) -> None:
+        def connected(far: _Far) -> None:
+            if self._lost:
+                far.transport.abortConnection()
                 return
             self._far = far
-            self.transport.write(granted)
-            far.transport.write(first + bytes(self._buffer))
+            self._grant(words)
+            far.transport.registerProducer(self.transport, True)
+            self.valve = Valve(self.turn, far.transport)
+            self._up += len(self._buffer)
+            far.transport.write(bytes(self._buffer))
+            self._buffer.clear()
             self.transport.resumeProducing()
 
         def failed(reason: Failure) -> None:
-            self._tell("failed", reason=type(reason.value).__name__)
-            if not self.lost:
-                self.transport.write(refused)
+            if not self._lost:
+                self.turn.tell("failed", reason=type(reason.value).__name__)
+                self._refuse(words.unreached)
                 self.transport.resumeProducing()
-                self.transport.loseConnection()
 
-        factory = Factory.forProtocol(lambda: _Leg(self))
-        HostnameEndpoint(self._reactor, host, port).connect(factory).addCallbacks(connected, failed)
+        self.transport.pauseProducing()
+        host, port = self._hosts.get(address, (host, port))
+        dial = _endpoint(self.turn.reactor, host, port).connect(Factory.forProtocol(lambda: _Far(self)))
+        self.turn.dialling(dial)
+        dial.addCallbacks(connected, failed)
 
 
-class FaultyFactory(Factory):
-    """
-    The nth connection has the nth of `faults`, all behind them the last one; without any all are healthy.
+def _among(names: tuple[str, ...], faults: Mapping[str, str]) -> str:
+    """How the one of `names` that is in `faults` ends a connection; empty where none is."""
+    return next((name.partition("-")[2] for name in names if name in faults), "")
 
-    `seed` decides what is random. `log` is told of everything that happens.
-    """
 
-    noisy = False
-
-    def __init__(self, reactor: Any, faults: tuple[Fault, ...], seed: int, log: Log) -> None:
-        self._reactor = reactor
-        self._faults = faults or (HEALTHY,)
-        self._seed = seed
-        self._log = log
-        self._made = 0
-
-    def buildProtocol(self, address: Any) -> FaultyConnection:
-        """The next connection."""
-        fault = self._faults[min(self._made, len(self._faults) - 1)]
-        self._made += 1
-        return FaultyConnection(self._reactor, self._made, fault, self._seed, self._log)
+def _endpoint(reactor: Any, host: str, port: int) -> Any:
+    # The literals that most tests use need no thread to look them up.
+    try:
+        version = ipaddress.ip_address(host).version
+    except ValueError:
+        return HostnameEndpoint(reactor, host, port)
+    return (TCP4ClientEndpoint if version == 4 else TCP6ClientEndpoint)(reactor, host, port)

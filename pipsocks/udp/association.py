@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import random
+from collections.abc import Callable
 from typing import Any, Final
 
 import attrs
@@ -15,7 +16,7 @@ from twisted.python.failure import Failure
 
 from pipsocks.gateway.datagrams import Outlet
 from pipsocks.gateway.judge import Judge
-from pipsocks.gateway.session import Conversation, Gateway
+from pipsocks.gateway.session import Conversation, Session
 from pipsocks.gateway.stream import Stream
 from pipsocks.model import Destination, Ended, Entry, Request
 from pipsocks.refusal import Refusal
@@ -47,34 +48,43 @@ class Associations:
     advertise: str = ""
     ports: range = range(1)
 
-    async def carry(
-        self, gateway: Gateway, conversation: Conversation, request: Request, entry: Entry, judge: Judge
-    ) -> None:
+    async def carry(self, session: Session, conversation: Conversation, judge: Judge) -> None:
         """
         Find a way out for datagrams, tell the client where to send them, and let the association live.
 
-        It takes the first chain that carries datagrams. What it may reach is judged datagram by datagram.
+        It takes the route of a destination that no condition names, and there the first chain that carries datagrams.
+        What it may reach, and whether its own route is that one, is judged datagram by datagram.
 
-        @param request: its destination is where the client says that its datagrams will come from.
         @raise Refusal: no chain carries them, or there is no port to receive them on.
         """
+        entry, request, routes = session.entry, session.request, session.gateway.routes
         entry.destination = None
+        choice = routes.known(request, anywhere=True)
+        session.take(choice)
+
+        def leads(destination: Destination) -> bool:
+            try:
+                return routes.known(attrs.evolve(request, destination=destination)).to == choice.to
+            except Refusal:
+                return False
+
         near = conversation.stream
         here, peer = near.transport.getHost(), near.transport.getPeer()
         if not hasattr(here, "host"):
             raise Refusal("PS-RQ08", detail="UDP ASSOCIATE over a unix socket")
-        association = Association(gateway.clock, near, entry, _plain(peer.host), _declared(request, peer.host))
+        association = Association(
+            session.gateway.clock, near, entry, _plain(peer.host), _declared(request, peer.host), leads
+        )
         port = self._listen(association, _plain(here.host, zone=True))
         try:
-            _, outlet = await gateway.search(
-                request.destination, entry, lambda chain: chain.datagrams(judge, association)
-            )
+            found = await session.search(lambda chain: chain.datagrams(judge, association))
         except BaseException:
             association.close()
             raise
         conversation.accept((self._told(here.host), port))
         entry.relay = "udp"
-        association.begin(outlet)
+        found.close()  # what becomes of datagrams tells nothing of a chain
+        association.begin(found.reached)
 
     def _told(self, here: str) -> str:
         """The address for the client. One of the other family would be of no use to it: its peer is checked."""
@@ -110,12 +120,24 @@ class Association(DatagramProtocol):
     noisy = False
     transport: Any
 
-    def __init__(self, clock: IReactorTime, near: Stream, entry: Entry, client: str, declaredPort: int) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        near: Stream,
+        entry: Entry,
+        client: str,
+        declaredPort: int,
+        leads: Callable[[Destination], bool],
+    ) -> None:
+        """
+        @param leads: whether a destination has the association's route.
+        """
         self._clock = clock
         self._near = near
         self._entry = entry
         self._outlet: Outlet | None = None
         self._client = client
+        self._leads = leads
         self._port = declaredPort
         self._to = client, declaredPort
         self._up = self._down = self._dropped = 0
@@ -150,7 +172,11 @@ class Association(DatagramProtocol):
         self._port = port
         self._to = host, port
         self._last = self._clock.seconds()
-        self._outlet.send(Destination(asked.host, asked.port), asked.data)
+        destination = Destination(asked.host, asked.port)
+        if self._leads(destination):
+            self._outlet.send(destination, asked.data)
+        else:
+            self._dropped += 1
 
     # the way out's words: see `pipsocks.gateway.datagrams.Inlet`
 

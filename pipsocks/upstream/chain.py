@@ -20,6 +20,7 @@ from pipsocks.upstream.arrival import awaitArrival
 from pipsocks.upstream.datagrams import Control, Direct, Inlet, ThroughHop
 from pipsocks.upstream.dial import Dial, Judge, Network
 from pipsocks.upstream.failures import onNextHop
+from pipsocks.upstream.health import Health
 from pipsocks.upstream.hop import Hop, HTTPHop, SocksHop, makeHop
 from pipsocks.upstream.settings import ChainSettings
 from pipsocks.wire.socks import VERSION_5
@@ -34,22 +35,29 @@ class Chain:
 
     @ivar settings: its hops.
     @ivar network: what its connections are made with.
-    @raise ValueError: a CA or certificate file of a hop is not PEM.
+    @ivar health: how it fares, which chains of the same hops in other groups share.
+    @raise ValueError: a CA or certificate file of a hop is not PEM, or a key's file has no key.
     @raise OSError: it cannot be read.
     """
 
     settings: ChainSettings
     network: Network
+    health: Health = attrs.field()
     hops: tuple[Hop, ...] = attrs.field(init=False)
+
+    @health.default
+    def _newHealth(self) -> Health:
+        return Health(self.name, self.network.reactor.seconds)
 
     @hops.default
     def _makeHops(self) -> tuple[Hop, ...]:
-        return tuple(map(makeHop, self.settings.hops))
+        hops = self.settings.hops
+        return tuple(makeHop(hop, hops[:number]) for number, hop in enumerate(hops))
 
     @property
     def name(self) -> str:
         """What errors and the journal call it: its name, else its last hop's host and port."""
-        return self.settings.name or (str(self.hops[-1].address) if self.hops else "direct")
+        return self.settings.name or (str(self.settings.hops[-1].address) if self.settings.hops else "direct")
 
     @property
     def direct(self) -> bool:

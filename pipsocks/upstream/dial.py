@@ -18,6 +18,7 @@ from pipsocks.refusal import Refusal
 from pipsocks.upstream.failures import commonest, ofDial, ofName
 from pipsocks.upstream.names import Names, NameSilent, NameUnknown
 from pipsocks.upstream.race import AllFailed, race
+from pipsocks.upstream.shared import Shared
 
 
 class Limits(Protocol):
@@ -63,12 +64,14 @@ class Network:
     @ivar reactor: has TCP, the time and `callFromThread`.
     @ivar retry: the limits.
     @ivar isOwn: tells whether a literal address and port is one of our own listeners, which is never dialled.
+    @ivar shared: connections to ssh hops, which outlive the sessions that use them.
     """
 
     reactor: Any
     retry: Limits = _DefaultLimits()
     isOwn: Callable[[str, int], bool] = _nothingIsOwn
     names: Names = attrs.field()
+    shared: Shared = attrs.field(factory=Shared, kw_only=True)
 
     @names.default
     def _newNames(self) -> Names:

@@ -19,6 +19,7 @@ from pipsocks.model import Destination
 from pipsocks.refusal import Refusal
 from pipsocks.slugs import About
 from pipsocks.upstream.names import NameSilent, NameUnknown
+from pipsocks.upstream.sshhosts import HostKeyChanged, HostKeyUnknown
 from pipsocks.wire.connect import ConnectRefused, offersOnly
 from pipsocks.wire.socks import VERSION_4
 from pipsocks.wire.socksclient import HopLogin, HopNonsense, HopRefused
@@ -69,6 +70,23 @@ _SOCKS4_WORDS: Final = {
 }
 # 401 is what tinyproxy says to a wrong login; no origin can have said it, since CONNECT never got that far.
 _HTTP: Final = {401: "PS-UP10", 403: "PS-UP11", 407: "PS-UP10", 502: "PS-UP20", 504: "PS-UP19"}
+
+# What channels are refused with (RFC 4254, section 5.1).
+PROHIBITED: Final = 1
+CONNECT_FAILED: Final = 2
+UNKNOWN_TYPE: Final = 3
+RESOURCE_SHORTAGE: Final = 4
+
+# OpenSSH, Go's server and Dropbear give one code to all that goes wrong behind them; the system's words tell more.
+_CONNECT_WORDS: Final = (
+    ("refused", "PS-UP21"),
+    ("timed out", "PS-UP19"),
+    ("network is unreachable", "PS-UP18"),
+    ("no route to host", "PS-UP20"),
+    ("not known", "PS-UP20"),
+    ("no such host", "PS-UP20"),
+    ("no address associated", "PS-UP20"),
+)
 
 # Of a tie, the one that says more: a refusal was sent by somebody, a time-out by nobody.
 _TELLING: Final = ("refused", "hop_refused", "hop_destination_refused", "unreachable", "hop_unreachable")
@@ -133,6 +151,40 @@ def ofEnd(asked: bool, reason: BaseException | None, inTLS: bool, hop: Destinati
     if inTLS:
         return Refusal("PS-UP08", detail="closed in the handshake", **told)
     return Refusal("PS-UP16" if asked else "PS-UP05", **told)
+
+
+def ofHostKey(error: HostKeyUnknown | HostKeyChanged, hop: Destination) -> Refusal:
+    """An ssh hop that nobody vouches for."""
+    if isinstance(error, HostKeyUnknown):
+        return Refusal("PS-UP26", hop=str(hop), detail=error.file, said=error.key)
+    return Refusal("PS-UP27", hop=str(hop), detail=error.how, said=error.key)
+
+
+def ofSSH(words: str, hop: Destination) -> Refusal:
+    """What an ssh hop sent makes no sense, or it speaks nothing that we do."""
+    return Refusal("PS-UP07", detail="SSH", said=words, hop=str(hop), where=str(hop))
+
+
+def ofSSHLogin(takes: str, offered: str, said: str, hop: Destination) -> Refusal:
+    """
+    An ssh hop did not let us in.
+
+    @param takes: the methods that it takes, where it told them.
+    @param offered: what it was offered.
+    @param said: its last words.
+    """
+    detail = f": offered {offered}; it takes {takes}" if takes else ""
+    return Refusal("PS-UP10", detail=detail, said=said, hop=str(hop), where=str(hop))
+
+
+def ofChannel(reason: int, text: str, hop: Destination, where: Destination) -> Refusal:
+    """An ssh hop did not open a tunnel, by its reason code and the words that it gave."""
+    if reason == CONNECT_FAILED:
+        lower = text.lower()
+        code = next((code for words, code in _CONNECT_WORDS if words in lower), "PS-UP14")
+    else:
+        code = {PROHIBITED: "PS-UP11", UNKNOWN_TYPE: "PS-UP12"}.get(reason, "PS-UP14")
+    return Refusal(code, said=text, hop=str(hop), where=str(where))
 
 
 def onNextHop(report: Refusal, following: Destination) -> Refusal:

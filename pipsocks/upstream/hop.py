@@ -24,7 +24,8 @@ from pipsocks.model import Destination, Login
 from pipsocks.refusal import Refusal
 from pipsocks.upstream.dial import Judge, Network
 from pipsocks.upstream.failures import REPORTS, commonest
-from pipsocks.upstream.settings import HopSettings
+from pipsocks.upstream.settings import HopSettings, SSHSettings
+from pipsocks.upstream.ssh import SSHHop
 from pipsocks.upstream.step import Ask, Codec, Connected, Step, StepFactory
 from pipsocks.upstream.tls import clientTLS
 from pipsocks.wire.connect import ConnectClient
@@ -145,17 +146,20 @@ class HTTPHop:
         return secured
 
 
-Hop = SocksHop | HTTPHop
+Hop = SocksHop | HTTPHop | SSHHop
 
 
-def makeHop(settings: HopSettings) -> Hop:
+def makeHop(settings: HopSettings, via: tuple[HopSettings, ...] = ()) -> Hop:
     """
-    The hop that the settings describe.
+    The hop that the settings describe, which is reached through the hops `via`.
 
-    @raise ValueError: a CA or certificate file is not PEM.
+    @raise ValueError: a CA or certificate file is not PEM, a key's file has no key.
     @raise OSError: it cannot be read.
+    @raise ImportError: an ``ssh`` hop, and what the extra ``ssh`` brings is not there.
     """
     address, login = settings.address, settings.login
+    if settings.scheme == "ssh":
+        return SSHHop(address, login, settings.ssh or SSHSettings(), via)
     if settings.scheme == "http":
         return HTTPHop(address, login)
     if settings.scheme == "https":

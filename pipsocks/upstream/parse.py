@@ -8,24 +8,30 @@ No error has a word of what stands before an ``@``.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Final
 
 from pipsocks.model import Destination, Login, Secret
-from pipsocks.upstream.settings import ChainSettings, HopSettings, TLSSettings
+from pipsocks.upstream.settings import ChainSettings, HopSettings, SSHSettings, TLSSettings
+from pipsocks.upstream.ssh import SSHHop
 from pipsocks.upstream.tls import clientTLS
 from pipsocks.wire.names import NameInvalid, parseHost, parsePort
 from pipsocks.wire.socksclient import LOGIN_LIMIT
 
-PORTS: Final = {"socks5": 1080, "socks5h": 1080, "socks4": 1080, "socks4a": 1080, "http": 80, "https": 443}
+PORTS: Final = {"socks5": 1080, "socks5h": 1080, "socks4": 1080, "socks4a": 1080, "http": 80, "https": 443, "ssh": 22}
 """
-The schemes, and the ports where none is written: IANA's for SOCKS, and for HTTP those of its URLs (RFC 9110, sections
-4.2.1 and 4.2.2), as pip, uv and Go have it. (curl takes 1080 for ``http``.)
+The schemes, and the ports where none is written: IANA's for SOCKS and ssh, and for HTTP those of its URLs (RFC 9110,
+sections 4.2.1 and 4.2.2), as pip, uv and Go have it. (curl takes 1080 for ``http``.)
 """
 
-OPTIONS: Final = ("ca", "cert", "sni", "verify")
+OPTIONS: Final = {"https": ("ca", "cert", "sni", "verify"), "ssh": ("key", "passphrase", "known_hosts", "agent")}
+"""What may stand behind the ``?`` of each scheme that takes any."""
+
+SWITCHES: Final = ("verify", "agent")
+"""Options that are on, and take ``off``."""
 
 PROXIES: Final = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "http_proxy", "HTTP_PROXY")
 """The variables of ``--upstream env``, in the order in which they count."""
@@ -60,7 +66,8 @@ def parseChain(text: str, expand: Callable[[str], str] = _literally, name: str =
     Read a chain: ``direct``, or hops, left to right, separated by commas.
 
     A hop is ``SCHEME://[USER[:PASSWORD]@]HOST[:PORT][?OPTIONS]``, user, password and options percent-encoded; the
-    options ``ca``, ``cert``, ``sni`` and ``verify=off`` are for ``https``.
+    options ``ca``, ``cert``, ``sni`` and ``verify=off`` are for ``https``, ``key``, ``passphrase``, ``known_hosts`` and
+    ``agent=off`` for ``ssh``.
 
     @param expand: gives the secret for a reference ``${…}`` in a user, a password or an option. It is called after the
         text was split, and what it returns is taken literally.
@@ -118,7 +125,10 @@ class _Reader:
             raise self._wrong(f"has the unknown scheme {scheme[:20]}://", f"{meant}There are {_schemes()}")
         info, address, query = self._place(rest, PORTS[scheme])
         login = self._login(scheme, info)
-        return HopSettings(scheme, address, login, self._tls(scheme, address.host, query))
+        given = self._options(scheme, query)
+        tls = self._tls(address.host, given) if scheme == "https" else None
+        ssh = self._ssh(address, login, given) if scheme == "ssh" else None
+        return HopSettings(scheme, address, login, tls, ssh)
 
     def _wrong(self, what: str, hint: str = "") -> ChainInvalid:
         return ChainInvalid(f"{self._where} {what}", hint)
@@ -167,23 +177,25 @@ class _Reader:
             raise self._wrong("has a user or password of more than 255 octets, which SOCKS cannot carry")
         return Login(user, Secret(password))
 
-    def _tls(self, scheme: str, host: str, query: str | None) -> TLSSettings | None:
-        if scheme != "https":
-            if query is not None:
-                raise self._wrong("has options, which only https takes", "take off what stands behind the ?")
-            return None
+    def _options(self, scheme: str, query: str | None) -> dict[str, str]:
+        known = OPTIONS.get(scheme, ())
+        if query is not None and not known:
+            raise self._wrong("has options, which only https and ssh take", "take off what stands behind the ?")
         given: dict[str, str] = {}
         for option in query.split("&") if query else ():
             key, _, raw = option.partition("=")
-            if key not in OPTIONS:
-                near = next(iter(get_close_matches(key, OPTIONS, 1)), "")
+            if key not in known:
+                near = next(iter(get_close_matches(key, known, 1)), "")
                 meant = f"did you mean {near}? " if near else ""
-                raise self._wrong("has an unknown option", f"{meant}There are {', '.join(OPTIONS)}")
+                raise self._wrong("has an unknown option", f"{meant}There are {', '.join(known)}")
             value = self._decoded(raw, f"option {key}")
-            if key in given or not value or (key == "verify" and value != "off"):
-                hint = "verify takes off, and nothing else" if key == "verify" else f"{key} is given once, with a value"
+            if key in given or not value or (key in SWITCHES and value != "off"):
+                hint = f"{key} takes off, and nothing else" if key in SWITCHES else f"{key} is given once, with a value"
                 raise self._wrong(f"has a bad option {key}", hint)
             given[key] = value
+        return given
+
+    def _tls(self, host: str, given: dict[str, str]) -> TLSSettings:
         verify = given.pop("verify", "") != "off"
         try:
             if "sni" in given:
@@ -197,6 +209,27 @@ class _Reader:
             raise self._wrong("has a name that no certificate can be verified for", hint) from None
         except ValueError as error:
             raise self._wrong(f"cannot do TLS so: {error}") from None
+        return settings
+
+    def _ssh(self, address: Destination, login: Login | None, given: dict[str, str]) -> SSHSettings:
+        passphrase = given.pop("passphrase", None)
+        if passphrase is not None and "key" not in given:
+            raise self._wrong("has a passphrase without a key", "name the key that it is for: ?key=FILE&passphrase=…")
+        secret = None if passphrase is None else Secret(passphrase)
+        agent = given.pop("agent", "") != "off"
+        settings = SSHSettings(**given, passphrase=secret, agent=agent)
+        try:
+            if settings.known_hosts:
+                open(os.path.expanduser(settings.known_hosts), "rb").close()
+            SSHHop(address, login, settings).user  # noqa: B018
+        except ImportError:
+            raise self._wrong("needs more of Twisted than is installed", "pip install 'pipsocks[ssh]'") from None
+        except OSError as error:
+            raise self._wrong(f"names a file that cannot be read: {error.filename}: {error.strerror}") from None
+        except ValueError as error:
+            raise self._wrong(f"cannot log in so: {error}") from None
+        except KeyError:
+            raise self._wrong("has no user, and this process's user has no name", "write ssh://USER@HOST") from None
         return settings
 
     def _decoded(self, raw: str, what: str) -> str:

@@ -36,12 +36,26 @@ o=1
 p=1
 [[listener.n]]
 p=2
+[groups.exits]
+chains = [
+  "direct",
+  { chain = "a", tier = 2 }, { chain = "b", name = "c" },
+]
+retry = { total = 8, attempts = 8 }
+[groups."b.c".retry]
+total = 1
+[[route]]
+host = ["a",
+"b"]
 '''
 LINES = {
     "journal": 2, "a": 3, "a.b.c.d": 3, "upstream": 7, "upstream[0]": 8, "upstream[1]": 9, "upstream[1].chain": 9,
     "upstream[1].name": 9, "upstream[2]": 10, "upstream[2][0]": 10, "upstream[2][2]": 11, "x.y": 13, "x.y.z": 14,
     "x.y.l": 15, "listener[0]": 17, "listener[1]": 18, "listener[1].socks": 19, "listener[1].m.o": 21,
     "listener[1].n[0].p": 23, "listener[1].n[1].p": 25,
+    "groups.exits": 26, "groups.exits.chains": 27, "groups.exits.chains[1].tier": 29, "groups.exits.chains[2].name": 29,
+    "groups.exits.retry.attempts": 31, "groups.b.c.retry": 32, "groups.b.c.retry.total": 33, "route[0]": 34,
+    "route[0].host[1]": 36,
 }  # fmt: skip
 
 

@@ -10,11 +10,13 @@ import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipsocks.config.load import Loaded, holdsSecret, load
+from pipsocks.config.chains import holdsSecret
+from pipsocks.config.load import Loaded, load
 from pipsocks.config.options import BY_KEY, parse
 from pipsocks.gateway.settings import RetrySettings, TimeoutSettings
 from pipsocks.model import Destination, Login, Problem, Secret, StartError
 from pipsocks.observe.settings import JournalSettings
+from pipsocks.policy.settings import RouteSettings
 from pipsocks.settings import Settings
 from pipsocks.upstream.settings import ChainSettings, HopSettings
 from tests.config.chains import fromEnvironment, parseChain
@@ -24,6 +26,11 @@ from tests.config.test_file import FileCase
 def hop(scheme: str, host: str, port: int, login: Login | None = None) -> HopSettings:
     """A hop without TLS."""
     return HopSettings(scheme, Destination(host, port), login)
+
+
+def upstream(settings: Settings) -> tuple[ChainSettings, ...]:
+    """The chains of the default group."""
+    return {group.name: group.chains for group in settings.groups}["default"]
 
 
 class LoadCase(FileCase):
@@ -60,11 +67,22 @@ EFFECTS: list[tuple[list[str], dict[str, str], str, Any]] = [
      lambda s: [str(each) for each in s.listeners[1].clients] == ["10.0.0.0/8", "::1/128"]),
     (["--upstream=http://a:1", "--upstream=direct"], {"PIPSOCKS_UPSTREAM": "http://a:1 direct"},
      "upstream = ['http://a:1', 'direct']",
-     lambda s: s.upstream == (ChainSettings((hop("http", "a", 1),)), ChainSettings())),
+     lambda s: upstream(s) == (ChainSettings((hop("http", "a", 1),)), ChainSettings())),
     (["--deny=10.0.0.0/8", "--allow=*.A.example:443", "--deny=*"],
      {"PIPSOCKS_RULES": "deny:10.0.0.0/8 allow:*.a.example:443 deny:*"},
      "[[rule]]\ndeny = ['10.0.0.0/8']\n[[rule]]\nallow = ['*.a.example']\nport = [443]\n[[rule]]\ndeny = ['*']",
      lambda s: list(map(str, s.rules)) == ["deny 10.0.0.0/8", "allow *.a.example port 443", "deny *"]),
+    (["--no-proxy=localhost, .Corp.example,,10.0.0.0/8", "--no-proxy=[::1]"],
+     {"PIPSOCKS_NO_PROXY": "localhost,.corp.example 10.0.0.0/8 , ::1"},
+     "no_proxy = ['localhost', '.corp.example', '10.0.0.0/8', '::1']",
+     lambda s: s.routes[0] == RouteSettings(
+         "direct", "no_proxy", hosts=("localhost", ".corp.example"), networks=("10.0.0.0/8", "::1/128"))),
+    (["--no-retry-replay"], {"PIPSOCKS_RETRY_REPLAY": "no"}, "[retry]\nreplay = false",
+     lambda s: s.retry.replay is False and s.retry.resume is True),
+    (["--retry-replay"], {"PIPSOCKS_RETRY_REPLAY": "1"}, "[retry]\nreplay = true", lambda s: s.retry.replay is True),
+    (["--no-retry-resume"], {"PIPSOCKS_RETRY_RESUME": "off"}, "[retry]\nresume = false",
+     lambda s: s.retry.resume is False and s.groups[0].retry.resume is False),
+    (["--retry-resume"], {"PIPSOCKS_RETRY_RESUME": "on"}, "[retry]\nresume = true", lambda s: s.retry.resume is True),
     (["--udp-advertise=192.0.2.7"], {"PIPSOCKS_UDP_ADVERTISE": "192.0.2.7"}, "udp_advertise = '192.0.2.7'",
      lambda s: {each.udpAdvertise for each in s.listeners} == {"192.0.2.7"}),
     (["--udp-ports=40000-40100"], {"PIPSOCKS_UDP_PORTS": "40000-40100"}, "udp_ports = '40000-40100'",
@@ -78,6 +96,7 @@ EFFECTS: list[tuple[list[str], dict[str, str], str, Any]] = [
         f"[{table}]\n{key} = {value}", lambda s, t=table, k=key, v=value: getattr(getattr(s, t), k) == v,
     ) for table, key, value in (
         ("retry", "total", 1.5), ("retry", "attempts", 3), ("retry", "connect", 2), ("retry", "handshake", 0.25),
+        ("retry", "budget", 0), ("retry", "budget", 0.5),
         ("timeouts", "handshake", 4), ("timeouts", "tunnel_idle", 60.5), ("timeouts", "drain", 7),
     )),
 ]  # fmt: skip
@@ -90,7 +109,8 @@ def comparable(settings: Settings) -> object:
     return (
         listeners,
         settings.rules,
-        settings.upstream,
+        settings.groups,
+        settings.routes,
         settings.retry,
         settings.timeouts,
         settings.journal,
@@ -104,7 +124,9 @@ class SettingsTests(LoadCase):
     def test_defaults(self) -> None:
         """No configuration at all."""
         settings = self.load()
-        self.assertEqual(settings.upstream, (ChainSettings(),))
+        self.assertEqual(upstream(settings), (ChainSettings(),))
+        self.assertEqual([group.name for group in settings.groups], ["default"])
+        self.assertEqual(settings.routes, (RouteSettings("default", "upstream"),))
         self.assertEqual((settings.retry, settings.timeouts), (RetrySettings(), TimeoutSettings()))
         self.assertEqual((settings.journal, settings.via, settings.notices), (JournalSettings(), True, ()))
         self.assertEqual([each.protocol for each in settings.listeners], ["socks", "http"])
@@ -120,10 +142,11 @@ class SettingsTests(LoadCase):
     def test_everyOptionHasAnEffect(self) -> None:
         """None is missing above."""
         said = {word.partition("=")[0] for words, *_ in EFFECTS for word in words if word.startswith("--")}
-        self.assertEqual(said | {"--config"}, {option.flag for option in BY_KEY.values()} | {"--no-via", "--no-strict"})
+        switches = {option.off for option in BY_KEY.values() if not option.metavar}
+        self.assertEqual(said | {"--config"}, {option.flag for option in BY_KEY.values()} | switches)
 
     @given(
-        st.sampled_from(["retry.total", "retry.connect", "timeouts.drain", "timeouts.tunnel_idle"]),
+        st.sampled_from(["retry.total", "retry.connect", "retry.budget", "timeouts.drain", "timeouts.tunnel_idle"]),
         st.decimals("0.001", 10**6, places=3) | st.integers(-3, 10**10),
     )
     def test_sameNumbers(self, key: str, number: object) -> None:
@@ -200,12 +223,12 @@ class ChainTests(LoadCase):
     def test_names(self) -> None:
         """A table in the file may name its chain."""
         settings = self.load(file="upstream = [{ chain = 'http://a:1', name = 'office' }, 'http://b:1']")
-        self.assertEqual([chain.name for chain in settings.upstream], ["office", ""])
+        self.assertEqual([chain.name for chain in upstream(settings)], ["office", ""])
 
     def test_secrets(self) -> None:
         """They are looked up in the environment that was given, and a variable that is named may be called as ours."""
         settings = self.load("--upstream", "http://u:${env:PIPSOCKS_HK1}@a:1", environ={"PIPSOCKS_HK1": "hunter2"})
-        self.assertEqual(settings.upstream[0].hops[0].login, Login("u", Secret("hunter2")))
+        self.assertEqual(upstream(settings)[0].hops[0].login, Login("u", Secret("hunter2")))
         self.assertNotIn("hunter2", repr(settings))
 
     def test_wrongChains(self) -> None:
@@ -228,7 +251,7 @@ class ChainTests(LoadCase):
         environ = {"PIPSOCKS_VIA": "nonsense", "X": "hunter2"}
         arguments = parse(["--upstream", "http://u:${env:X}@a:1"])
         settings = load(arguments, environ, parseChain, fromEnvironment, twins={}).settings
-        self.assertEqual((settings.via, len(settings.upstream)), (True, 1))
+        self.assertEqual((settings.via, len(upstream(settings))), (True, 1))
 
 
 class EnvironmentTests(LoadCase):
@@ -241,7 +264,7 @@ class EnvironmentTests(LoadCase):
             (notice,) = settings.notices
             self.assertIn(f"{name} in our environment", notice)
             self.assertNotIn("hunter2", notice)
-            self.assertEqual(settings.upstream, (ChainSettings(),))
+            self.assertEqual(upstream(settings), (ChainSettings(),))
         self.assertEqual(self.load(environ={"HTTPS_PROXY": ""}).notices, ())
 
     def test_env(self) -> None:
@@ -251,7 +274,7 @@ class EnvironmentTests(LoadCase):
             self.load("--upstream", "env", environ=environ),
             self.load(file="upstream = ['env']", environ=environ),
         ):
-            self.assertEqual(settings.upstream, (ChainSettings((hop("http", "a", 1, Login("u", Secret("p"))),)),))
+            self.assertEqual(upstream(settings), (ChainSettings((hop("http", "a", 1, Login("u", Secret("p"))),)),))
             self.assertEqual(settings.notices, ())
 
     def test_envWithout(self) -> None:
@@ -314,11 +337,13 @@ class NoticeTests(LoadCase):
         """In any hop; a user alone is none."""
         self.assertTrue(holdsSecret("http://a:1,socks5://u:p@b:2"))
         self.assertTrue(holdsSecret("http://u:x${env:P}@a:1"))
+        self.assertTrue(holdsSecret("ssh://u@a?key=/k&passphrase=p"))
         for chain in (
             "direct",
             "http://u@a:1",
             "http://u:@a:1",
             "http://u:${env:P}@a:1",
             "http://${env:A@}:${file:/x}@b",
+            "ssh://u@a?key=/k&passphrase=${env:P}",
         ):
             self.assertFalse(holdsSecret(chain), chain)

@@ -11,7 +11,7 @@ from pipsocks.model import Problem, StartError
 from pipsocks.observe.settings import JournalSettings
 
 LATER = (
-    "no-proxy", "group", "route", "rule", "rules", "budget", "replay", "resume", "hedge", "probe", "admin", "metrics",
+    "group", "route", "rule", "rules", "budget", "replay", "resume", "hedge", "probe", "admin", "metrics",
     "tls", "quota",
 )  # fmt: skip
 

@@ -10,21 +10,26 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from pipsocks.config import values
+from pipsocks.config.places import Bypass, Client, Endpoint, HostText, ListenerText, NetworkText, Target
 from pipsocks.config.values import (
+    Amount,
     Auth,
-    Client,
     Count,
-    Endpoint,
     Form,
+    Hedge,
+    Name,
     Seconds,
+    Strategy,
     Text,
     Upstream,
-    Wrong,
     readNumber,
     readSwitch,
     readText,
     structure,
 )
+from pipsocks.config.wrong import Wrong
+from pipsocks.model import Destination
+from pipsocks.upstream.settings import STRATEGIES
 
 WRONG: dict[Any, list[object]] = {
     Seconds: [True, False, "8", "", 0, 0.0, -1, float("nan"), float("inf"), 10**400, 1e10, [8], {}, None],
@@ -40,9 +45,30 @@ WRONG: dict[Any, list[object]] = {
         5, True, "", "x", "65536", "99999999", "1.2.3:80", "256.1.1.1:80", "[::1:80", "[1]:80", ":80", "*:80", "²",
         "localhost:80", "+80", "8_0", "haproxy:tcp:80", "a\0:b", [], {},
     ],
-    Upstream: [
-        5, True, "", [], {}, {"chain": ""}, {"chain": 5}, {"name": "x"}, {"chain": "direct", "name": ""},
-        {"chain": "direct", "name": 5}, {"chain": "direct", "name": "a b"}, {"chain": "direct", "tier": 2},
+    Upstream: [5, True, "", [], {}, {"chain": "direct"}],
+    Amount: [True, "1", -1, -0.1, float("nan"), float("inf"), 10**7, [1], {}, None],
+    Name: [5, True, "", "a b", "a/b", "\u00e9", "a" * 65, "a\n", [], {}],
+    Strategy: [5, True, "", "Order", "roundrobin", [], {}],
+    Hedge: [True, False, 1, "", "on", "AUTO", [], {}],
+    HostText: [
+        5, True, "", "10.0.0.0/8", "10.0.0.1", "::1", "a.example:80", "a..b", "**.x", "x.*", "private", "loopback",
+        "a b", "127.1", "0x7f.1", "b\u00fccher.example", "*.", ".", "a" * 64, [], {},
+    ],
+    NetworkText: [
+        5, True, "", "*", "a.example", "10.0.0.1/8", "10.0.0.0/33", "private", "127.1", "fe80::1%eth0", [], {},
+    ],
+    Bypass: [
+        5, True, "", "a.example:80", "10.0.0.1:80", "10.0.0.1/8", "[::1]:80", "[a.example]", "private", "http://a",
+        "a b", "**.x", [], {},
+    ],
+    ListenerText: [
+        5, True, "", "SOCKS", "1080", ":1080", "::1:1080", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:65536", "a:1080",
+        "[a]:1", "[127.0.0.1", "socks:127.0.0.1:1080", "127.1:80", [], {},
+    ],
+    Target: [
+        5, True, "a.example", "a.example:", ":443", "a.example:0", "a.example:65536", "a.example:https",
+        ".a.example:443", "*:443", "*.a:443", "::1:443", "[a.example]:443", "[:::]:443", "127.1:443", "a b:443",
+        "u@a:443", "https://a:443", "a:\u0661", [], {},
     ],
 }  # fmt: skip
 
@@ -70,9 +96,34 @@ RIGHT: list[tuple[Any, object, object]] = [
     (Endpoint, "unix:/run/x.sock:mode=600", "unix:/run/x.sock:mode=600"),
     (Endpoint, "systemd:domain=INET:name=socks", "systemd:domain=INET:name=socks"),
     (Upstream, "direct", Upstream("direct")),
-    (Upstream, {"chain": "direct"}, Upstream("direct")),
-    (Upstream, {"chain": "http://a:1", "name": "office-1"}, Upstream("http://a:1", "office-1")),
-]
+    (Amount, 0, 0.0),
+    (Amount, 1, 1.0),
+    (Amount, 0.5, 0.5),
+    (Name, "hk-1.a_B", "hk-1.a_B"),
+    *((Strategy, name, name) for name in STRATEGIES),
+    (Hedge, "auto", True),
+    (Hedge, "off", False),
+    *((HostText, said, read) for said, read in (
+        ("*", "*"), ("A.Example.", "a.example"), (".x.", ".x"), ("*.foo_bar.X", "*.foo_bar.x"), ("private.", "private"),
+        ("privat", "privat"), ("r2---sn-x.example", "r2---sn-x.example"),
+    )),
+    *((NetworkText, said, read) for said, read in (
+        ("10.0.0.0/8", "10.0.0.0/8"), ("192.0.2.7", "192.0.2.7/32"), ("FD00:0::/8", "fd00::/8"), ("::1", "::1/128"),
+    )),
+    *((Bypass, said, read) for said, read in (
+        ("localhost", "localhost"), (".Corp.example", ".corp.example"), ("*.a.b", "*.a.b"), ("*", "*"),
+        ("10.0.0.0/8", "10.0.0.0/8"), ("127.0.0.1", "127.0.0.1/32"), ("::1", "::1/128"), ("[::1]", "::1/128"),
+    )),
+    *((ListenerText, said, read) for said, read in (
+        ("socks", "socks"), ("http", "http"), ("127.0.0.1:01080", "127.0.0.1:1080"), ("[0:0::1]:1080", "[::1]:1080"),
+        ("0.0.0.0:80", "0.0.0.0:80"),
+    )),
+    (Target, "", None),
+    (Target, "Index.Example.:443", Destination("index.example", 443)),
+    (Target, "192.0.2.7:0443", Destination("192.0.2.7", 443)),
+    (Target, "[2001:DB8:0::7]:443", Destination("2001:db8::7", 443)),
+    (Target, "[::ffff:192.0.2.7]:443", Destination("::ffff:192.0.2.7", 443)),
+]  # fmt: skip
 
 
 class StructureTests(SynchronousTestCase):
@@ -97,10 +148,19 @@ class StructureTests(SynchronousTestCase):
         for kind, value in (
             (Upstream, ["http://u:hunter2@h"]),
             (Auth, {"x": "hunter2"}),
-            (Upstream, {"chain": {"a": "hunter2"}}),
+            (Upstream, {"chain": "http://u:hunter2@h"}),
         ):
             self.assertNotIn("hunter2", str(self.assertRaises(Wrong, structure, value, kind)))
         self.assertNotIn("hunter2", repr(Upstream("http://u:hunter2@h")))
+
+    def test_wherePatternsBelong(self) -> None:
+        """Who writes a network among hosts, or the other way round, is told where it belongs."""
+        for kind, value, words in (
+            (HostText, "10.0.0.0/8", "network = "), (NetworkText, "a.example", "host = "),
+            (NetworkText, "*", "host = "), (HostText, "private", "private."),
+            (Bypass, "a.example:8080", "port = [8080]"), (Strategy, "roundrobin", "did you mean round-robin?"),
+        ):  # fmt: skip
+            self.assertIn(words, self.assertRaises(Wrong, structure, value, kind).hint)
 
     def test_unquotedPort(self) -> None:
         """Who writes a port as a number is told of the quotes."""

@@ -16,7 +16,9 @@ from pipsocks.model import Destination, Login
 from pipsocks.observe.journal import Journal, jsonLine
 from pipsocks.refusal import Refusal
 from pipsocks.relay import Relays
+from pipsocks.upstream.health import Health
 from tests.front.proxy import ProxyTestCase, tick
+from tests.gateway.fakes import health, ways
 from tests.loopback import Talk, TalkFactory, connect, listen
 
 URL = b"http://index.example/simple/"
@@ -41,6 +43,7 @@ class Way:
     code: str = ""
     pending: Deferred[None] | None = None
     asked: list[Destination | None] = attrs.field(factory=list)
+    health: Health = attrs.field(factory=health)
 
     def describe(self) -> str:
         return self.name
@@ -87,7 +90,7 @@ class ForwardTestCase(ProxyTestCase):
     async def proxy(self, protocol: str, **settings: Any) -> int:
         gateway = Gateway(
             clock=self.clock,  # type: ignore[arg-type]
-            chains=tuple(self.ways),
+            **ways(self.clock, tuple(self.ways)),
             relays=Relays(reactor),
             journal=Journal(self.lines.append, jsonLine, self.clock.seconds, lambda: 0.0),
             guard=self.guard(),

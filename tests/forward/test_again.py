@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from pipsocks.model import Login, Secret
 from tests.forward.case import GET, OK, ForwardTestCase, Way, fieldsOf, response
 from tests.front.proxy import tick
+from tests.gateway.fakes import health
 from tests.loopback import Talk
 
 POST = b"POST http://index.example/up HTTP/1.1\r\nHost: index.example\r\nContent-Length: 3\r\n\r\nabc"
@@ -99,6 +100,7 @@ class AnswerTests(HopCase):
     async def test_login(self) -> None:
         """A hop's 407 never reaches the client: the next chain is asked, whatever the method."""
         for request in (GET, DELETE):
+            self.one.health = health()  # or it would be out for five minutes
             client = await self.open()
             hop, _ = await self.asked(client, request, self.one)
             hop.write(answer(407, b"Proxy-Authenticate: Basic realm=hop"))

@@ -23,6 +23,8 @@ from pipsocks.policy.settings import RuleSettings
 from pipsocks.refusal import Refusal
 from pipsocks.relay import Relays
 from pipsocks.udp import Associations
+from pipsocks.upstream.health import Health
+from tests.gateway.fakes import health, ways
 from tests.loopback import Talk, TalkFactory, connect, listen
 
 
@@ -37,6 +39,7 @@ class ScriptedChain:
     endsInHTTP: bool = False
     login: Login | None = None
     asked: list[Destination] = attrs.field(factory=list)
+    health: Health = attrs.field(factory=health)
 
     def describe(self) -> str:
         return self.name
@@ -103,7 +106,7 @@ class ProxyTestCase(TestCase):
         journal = Journal(self.lines.append, jsonLine, self.clock.seconds, lambda: 0.0)
         gateway = Gateway(
             clock=self.clock,  # type: ignore[arg-type]
-            chains=(self.chain,),
+            **ways(self.clock, (self.chain,)),
             relays=Relays(reactor),
             journal=journal,
             guard=self.guard(),

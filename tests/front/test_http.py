@@ -41,13 +41,13 @@ class Forward:
     def close(self) -> None:
         self.open -= 1
 
-    async def forward(self, gateway: Any, target: Any, entry: Any, exchange: Any) -> None:
-        self.seen.append((target.authority, target.path, entry.user))
+    async def forward(self, session: Any, target: Any, exchange: Any) -> None:
+        self.seen.append((target.authority, target.path, session.request.user))
         if self.wait is not None:
             await self.wait
         if self.error is not None:
             raise self.error
-        entry.close(Ended("ok"))
+        session.entry.close(Ended("ok"))
         exchange.answer(200, b"OK", ((b"Content-Length", b"%d" % len(self.answer)),))
         exchange.write(self.answer)
         exchange.finish(())
@@ -335,7 +335,7 @@ class RefusedTests(HTTPCase):
         """Within an answer it is a cut."""
 
         class Half(Forward):
-            async def forward(self, gateway: Any, target: Any, entry: Any, exchange: Any) -> None:
+            async def forward(self, session: Any, target: Any, exchange: Any) -> None:
                 exchange.answer(200, b"OK", ((b"Content-Length", b"9"),))
                 raise ZeroDivisionError
 
@@ -349,7 +349,7 @@ class RefusedTests(HTTPCase):
         """A refused HEAD has no content, and the connection goes on where it can."""
 
         class No(Forward):
-            async def forward(self, gateway: Any, target: Any, entry: Any, exchange: Any) -> None:
+            async def forward(self, session: Any, target: Any, exchange: Any) -> None:
                 exchange.refuse(Refusal("PS-DE01", where="x"))
 
         self.forward = No()

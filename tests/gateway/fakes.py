@@ -7,8 +7,17 @@ from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
-from pipsocks.model import Attempt, Login
+from pipsocks.gateway.budget import Budget
+from pipsocks.gateway.settings import RetrySettings
+from pipsocks.model import Attempt, Choice, Login, Request
+from pipsocks.upstream.health import Health
+
+
+def health(name: str = "chain", clock: Any = None) -> Health:
+    """A healthy chain's."""
+    return Health(name, (clock or Clock()).seconds)
 
 
 @attrs.define(eq=False)
@@ -19,6 +28,8 @@ class FakeChain:
     direct: bool = False
     endsInHTTP: bool = False
     login: Login | None = None
+    tier: int = 1
+    health: Health = attrs.field(factory=lambda: health())
 
     def describe(self) -> str:
         return self.name
@@ -66,3 +77,38 @@ class Scripted:
         else:
             done.callback(outcome)
         return done
+
+
+@attrs.define(eq=False)
+class FakeGroup:
+    """A group whose chains are asked as they are listed, tier by tier."""
+
+    chains: Any
+    clock: Any
+    retry: RetrySettings = RetrySettings()
+    hedge: bool = False
+    name: str = "default"
+    budget: Budget = attrs.field()
+
+    @budget.default
+    def _newBudget(self) -> Budget:
+        return Budget(self.clock.seconds, self.retry.budget)
+
+    def plan(self, destination: Any) -> Any:
+        tiers = sorted({getattr(chain, "tier", 1) for chain in self.chains})
+        return [[chain for chain in self.chains if getattr(chain, "tier", 1) == tier] for tier in tiers]
+
+
+class OneRoute:
+    """Everything goes to one group."""
+
+    async def choose(self, request: Request) -> Choice:
+        return self.known(request)
+
+    def known(self, request: Request, anywhere: bool = False) -> Choice:
+        return Choice("default", "route[0]")
+
+
+def ways(clock: Any, chains: Any, **settings: Any) -> dict[str, Any]:
+    """The arguments of a gateway whose one group has those chains."""
+    return {"groups": {"default": FakeGroup(chains, clock, **settings)}, "routes": OneRoute()}

@@ -8,12 +8,12 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
-from pipsocks.gateway.doubt import Failing
-from pipsocks.gateway.search import search
+from pipsocks.gateway.memory import LIMIT, Memory
+from pipsocks.gateway.search import Search
 from pipsocks.gateway.settings import RetrySettings
 from pipsocks.model import Destination
 from pipsocks.refusal import Refusal
-from tests.gateway.fakes import FakeChain, Record, Scripted
+from tests.gateway.fakes import FakeChain, FakeGroup, Record, Scripted, health
 
 SITE = Destination("index.example", 443)
 
@@ -28,15 +28,18 @@ class SearchTests(TestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.failing = Failing(self.clock.seconds)
+        self.memory = Memory(self.clock.seconds)
         self.record = Record()
+        self.chains: list[FakeChain] = []
 
     def begin(self, script: dict[str, list[Any]], direct: bool = False, **retry: Any) -> Deferred[Any]:
         self.reach = Scripted(script)
-        self.chains = [FakeChain(name, direct=direct) for name in script]
-        return Deferred.fromCoroutine(
-            search(self.clock, self.chains, SITE, RetrySettings(**retry), self.failing, self.record, self.reach)
-        )
+        if [chain.name for chain in self.chains] != list(script):
+            self.chains = [FakeChain(name, direct=direct, health=health(name, self.clock)) for name in script]
+        group = FakeGroup(self.chains, self.clock, RetrySettings(**retry))
+        group.budget.earn()
+        searching = Search(self.clock, group, group.plan(SITE), SITE, self.memory, self.record, self.reach).begin()
+        return searching.addCallback(lambda found: (found.chain, found.reached))
 
     def pump(self, searching: Deferred[Any], seconds: float = 10.0) -> None:
         """Let time pass in small steps until the search ends."""
@@ -192,19 +195,19 @@ class FailingTests(TestCase):
     def test_notProlonged(self) -> None:
         """Remembering again does not prolong it."""
         clock = Clock()
-        failing = Failing(clock.seconds)
-        failing.remember(SITE)
+        memory = Memory(clock.seconds)
+        memory.fail(SITE)
         clock.advance(1.5)
-        failing.remember(SITE)
-        self.assertIn(SITE, failing)
+        memory.fail(SITE)
+        self.assertTrue(memory.isFailing(SITE))
         clock.advance(1.0)
-        self.assertNotIn(SITE, failing)
+        self.assertFalse(memory.isFailing(SITE))
 
     def test_bounded(self) -> None:
         """It holds 10,000 at most; the oldest go."""
-        failing = Failing(Clock().seconds)
-        for port in range(1, 10_002):
-            failing.remember(Destination("a", port))
-        self.assertNotIn(Destination("a", 1), failing)
-        self.assertIn(Destination("a", 2), failing)
-        self.assertIn(Destination("a", 10_001), failing)
+        memory = Memory(Clock().seconds)
+        for port in range(1, LIMIT + 2):
+            memory.fail(Destination("a", port))
+        self.assertFalse(memory.isFailing(Destination("a", 1)))
+        self.assertTrue(memory.isFailing(Destination("a", 2)))
+        self.assertTrue(memory.isFailing(Destination("a", LIMIT + 1)))

@@ -44,7 +44,9 @@ class JournalTests(TestCase):
                 "user": "ann",
                 "protocol": "socks5",
                 "destination": "index.example:443",
+                "sni": "",
                 "route": "default",
+                "because": "",
                 "attempts": [
                     {"chain": "far", "hop": "a:1080", "outcome": "hop_refused", "ms": 1.3},
                     {"chain": "b:3128", "hop": "b:3128", "outcome": "ok", "ms": 34.5},

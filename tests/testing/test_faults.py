@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from pipsocks.testing.faults import NAMES, Fault, FaultUnknown, parseFault
+from pipsocks.testing.faults import TABLE, Fault, FaultUnknown, describe, parseFault, parseFaults, written
 
 
 class ParseFaultTests(SynchronousTestCase):
@@ -12,12 +12,16 @@ class ParseFaultTests(SynchronousTestCase):
 
     def test_plain(self) -> None:
         """Every fault without a value is known by its name."""
-        for name in set(NAMES) - {"say", "say-reset", "reply", "status", "slow"}:
-            self.assertEqual(parseFault(name), Fault(name))
+        for name, row in TABLE.items():
+            if not row.value:
+                self.assertEqual(parseFault(name), Fault(name))
 
     def test_values(self) -> None:
         """Those with a value take one, and say it again."""
-        for text in ("say=00ff", "say-reset=0A", "reply=0", "reply=255", "status=407", "status=502 Bad", "slow=1.5"):
+        for text in (
+            "say=00ff", "say-reset=0A", "reply=0", "reply=255", "status=407", "status=502 Bad", "slow=1.5",
+            "slow-connect=3", "flap=10/0.5", "throttle=1", "reset-after=0",
+        ):  # fmt: skip
             self.assertEqual(str(parseFault(text)), text)
 
     def test_refused(self) -> None:
@@ -25,5 +29,30 @@ class ParseFaultTests(SynchronousTestCase):
         for text in (
             "", "nothing", "silent=1", "none=", "say", "say=", "say=0", "say=zz", "reply", "reply=256", "reply=-1",
             "reply=\u00b2", "status=99", "status=1000", "status=200 a\r\nb", "slow=", "slow=fast", "slow=1.",
+            "flap=1", "flap=0/1", "flap=1/0", "throttle=0", "reset-after=-1",
         ):  # fmt: skip
-            self.assertRaises(FaultUnknown, parseFault, text)
+            error = self.assertRaises(FaultUnknown, parseFault, text)
+            self.assertTrue(error.hint, text)
+
+    def test_hints(self) -> None:
+        """You read what you may have meant, and how it is written."""
+        for text, hint in (
+            ("rset", "did you mean reset?"),
+            ("replay=1", "did you mean reply=CODE?"),
+            ("status", "write status=STATUS [REASON]"),
+        ):
+            self.assertEqual(self.assertRaises(FaultUnknown, parseFault, text).hint, hint)
+
+    def test_joined(self) -> None:
+        """Several faults of one connection are joined by a plus sign between blanks."""
+        self.assertEqual(parseFaults("slow=2 + status=503 a+b"), (Fault("slow", "2"), Fault("status", "503 a+b")))
+        for text in ("slow=1 + slow=2", "none + slow=1", "slow=1 + refuse", "flap=1/1 + slow=1", "slow=1 +", "+"):
+            self.assertRaises(FaultUnknown, parseFaults, text)
+
+    def test_described(self) -> None:
+        """The help has every fault, with its meaning."""
+        text = describe()
+        for name in TABLE:
+            self.assertIn(f"\n  {written(name)}", f"\n{text}")
+        self.assertIn("  cut (upstream)\n        Close in the middle", text)
+        self.assertLess(max(map(len, text.splitlines())), 101)

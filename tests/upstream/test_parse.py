@@ -122,7 +122,7 @@ class InvalidTests(SynchronousTestCase):
         self.assertInvalid(f"http://a:1,me:{HIDDEN}@b:1", "hop 2 has no scheme")
         self.assertInvalid("socks://a:1", "socks://", "did you mean socks5h://?")
         self.assertInvalid("htps://a:1", "htps://", "did you mean http")
-        self.assertInvalid("ssh://a:22", "unknown scheme ssh://", "There are socks5, ")
+        self.assertInvalid("ftp://a:21", "unknown scheme ftp://", "There are socks5, ")
         self.assertInvalid("DIRECT", "has no scheme")
 
     def test_places(self) -> None:
@@ -181,7 +181,7 @@ class InvalidTests(SynchronousTestCase):
     def test_options(self) -> None:
         """Options are ``https``'s, known, and given once; files are read at once."""
         for text, words in (
-            ("http://a:1?verify=off", "options, which only https takes"),
+            ("http://a:1?verify=off", "options, which only https and ssh take"),
             ("https://a:1?verfy=off", "unknown option"),
             ("https://a:1?zzz=1", "unknown option"),
             ("https://a:1?verify=on", "bad option verify"),

@@ -14,6 +14,12 @@ from zope.interface import implementer
 pipsocks = ServiceMaker(
     "pipsocks", "pipsocks.tap", "A SOCKS5 and HTTP forward proxy with one upstream chain and retries.", "pipsocks"
 )
+pipsocksFaults = ServiceMaker(
+    "pipsocks-faults",
+    "pipsocks.testing.tap",
+    "Upstream proxies and origins that fail as a file says.",
+    "pipsocks-faults",
+)
 
 
 @implementer(IPlugin, IStreamClientEndpointStringParserWithReactor)

@@ -1,0 +1,367 @@
+"""
+First-flight replay: what a client sends first is kept until the first byte comes back, and goes again where an upstream
+that said yes dies before that (behaviour, section 5).
+
+Only what `pipsocks.wire.flight` calls replayable goes again, and nothing once a byte came back, or the client ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Protocol
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from pipsocks.gateway.found import Found
+from pipsocks.gateway.search import Stages, stages
+from pipsocks.gateway.seam import Chain
+from pipsocks.gateway.stream import HELD_LIMIT, FarStream, Stream
+from pipsocks.model import Attempt, Ended
+from pipsocks.refusal import Refusal
+from pipsocks.wire.flight import Flight, Kind
+
+if TYPE_CHECKING:
+    from pipsocks.gateway.session import Session
+
+REPLAYS: Final = 4
+"""At most so many for one session."""
+
+REPLAY_SECONDS: Final = 3.0
+"""How long another way is searched for, each time."""
+
+LATEST: Final = 10.0
+"""Seconds after the client's request, from which on none begins."""
+
+SILENCE: Final = 4.0
+"""Seconds without an answer to a whole ClientHello. (A slow page is silent too, so no request goes again for that.)"""
+
+HALF: Final = 1.0
+"""Seconds that a ClientHello has to be completed in, of which one half was there when the upstream died."""
+
+LEFT: Final = 2.0
+"""A client that leaves after so many seconds of silence has told something of the chain."""
+
+DEATHS: Final = 5
+ITSELF: Final = 2
+"""How often a chain is asked again that is the only live one: a rotating gateway gives another exit."""
+
+Reach = Callable[[Chain], Deferred[FarStream]]
+_log = Logger()
+
+
+class Relays(Protocol):
+    """What joins two streams."""
+
+    def kind(self, near: Stream, far: Stream) -> str:
+        """What the journal calls the relay that would join them."""
+
+    def join(
+        self, near: Stream, far: Stream, done: Callable[[Ended], None], heard: Callable[[], None] | None = None
+    ) -> str:
+        """
+        Join them, and return the kind.
+
+        `heard` is called once, when the first byte comes from `far`; `done` once, when both are over. Either may be
+        during the call.
+        """
+
+
+def fly(session: Session, near: Stream, found: Found[FarStream], reach: Reach) -> None:
+    """Carry the first flight from the client to the way that was `found`, and hand both to the relay."""
+    every = [chain for tier in session.plan for chain in tier]
+    if not session.group.retry.replay or (len(every) == 1 and every[0].direct):
+        _relay(session, near, found)
+    else:
+        _Flying(session, near, found, reach, every).begin()
+
+
+def _relay(
+    session: Session, near: Stream, found: Found[FarStream], carried: int = 0, since: float | None = None
+) -> None:
+    """
+    Let the relay have both, until the tunnel is over; what becomes of it is told to its chain's health.
+
+    @param carried: bytes that have gone from the client to the far side already; the last of them at `since`.
+    """
+    gateway, entry = session.gateway, session.entry
+
+    def done(ended: Ended) -> None:
+        up = carried + ended.up
+        if not ended.clientFirst:
+            found.failed(died(found))
+        elif up and gateway.clock.seconds() - (session.began if since is None else since) >= LEFT:
+            found.failed(silent(found))
+        found.close()
+        entry.close(attrs.evolve(ended, up=up))
+
+    entry.relay = gateway.relays.kind(near, found.reached)
+    gateway.relays.join(near, found.reached, done, found.spoke)
+
+
+def died(found: Found[FarStream]) -> Refusal:
+    """What a tunnel that ends before its first byte says of its chain."""
+    return Refusal("PS-UP30", chain=found.chain.name, where=str(found.destination))
+
+
+def silent(found: Found[FarStream]) -> Refusal:
+    """What a tunnel in which the flight stays unanswered says of its chain."""
+    return Refusal("PS-UP31", chain=found.chain.name, where=str(found.destination))
+
+
+class _Flying:
+    """
+    The flight, from the yes to the first byte. Its inputs come in any order:
+
+    ===================================  ==============================================================================
+    what happens                         then
+    ===================================  ==============================================================================
+    bytes come from the client           kept, and sent on; while there is nobody to send them to, they wait
+    they can't be sent a second time     the relay takes over
+    the client ends, or is lost          the relay takes over, and passes it on
+    the first byte comes back            the relay takes over: the chain's success
+    the upstream ends or is lost         the flight goes again, over another chain; where it may not, the relay passes
+                                         the end on. A half ClientHello first has 1 s to become a whole one
+    4 s of silence after a ClientHello   another way is searched for beside; once there is one the silent one is dropped
+    10 s since the client's request      no replay may begin any more: the relay takes over
+    ===================================  ==============================================================================
+    """
+
+    def __init__(
+        self, session: Session, near: Stream, found: Found[FarStream], reach: Reach, every: list[Chain]
+    ) -> None:
+        self._session = session
+        self._clock = session.gateway.clock
+        self._near = near
+        self._found = found
+        self._reach = reach
+        self._every = every
+        self._kept = Flight()
+        self._waiting = bytearray()
+        self._paused = False
+        self._up = 0
+        self._since: float | None = None  # when the last byte went to the upstream
+        self._born = self._clock.seconds()  # when the upstream was found
+        self._dead = False
+        self._over = False
+        self._half = False
+        self._replays = self._deaths = self._itself = 0
+        self._had = [found.chain]
+        self._said: dict[Chain, Refusal] = {}
+        self._suspected = False
+        self._searching: Deferred[None] | None = None
+        self._timer: IDelayedCall | None = None
+
+    def begin(self) -> None:
+        """The client was told yes."""
+        self._found.reached.watch(self._stirred)
+        self._near.follow(self)
+        self._stirred()
+        self._arm()
+
+    # the client
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes of the flight."""
+        self._up += len(data)
+        if self._half:
+            self._completed(self._kept.receive(data))
+        elif self._dead:
+            self._waiting += data
+            if len(self._waiting) >= HELD_LIMIT and not self._paused:
+                self._paused = True
+                self._near.transport.pauseProducing()
+        else:
+            self._send(data)
+
+    def readConnectionLost(self) -> None:
+        """The client ended: nothing goes again after that."""
+        self._handOver()
+
+    def writeConnectionLost(self) -> None:
+        """Our output to it was shut down: of no matter here."""
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The client is gone."""
+        self._handOver()
+
+    def _send(self, data: bytes) -> None:
+        kind = self._kept.receive(data)
+        self._since = self._clock.seconds()
+        self._found.reached.transport.write(data)
+        if kind is Kind.OTHER:
+            self._handOver()
+        else:
+            self._arm()
+
+    def _completed(self, kind: Kind) -> None:
+        if kind is Kind.HELLO:
+            self._half = False
+            self._replay()
+        elif kind is not Kind.PARTIAL_HELLO:
+            self._handOver()
+
+    # the upstream
+
+    def _stirred(self) -> None:
+        far = self._found.reached
+        if self._over:
+            return
+        if far.spoke:
+            self._found.spoke()
+            self._handOver()
+        elif far.over and not self._dead:
+            self._dead = True
+            self._note(died(self._found))
+            if self._searching is None:
+                self._replay()
+
+    def _note(self, refusal: Refusal) -> None:
+        """The flight came to nothing on this chain."""
+        found = self._found
+        milliseconds = (self._clock.seconds() - self._born) * 1000
+        self._session.entry.attempted(Attempt(found.chain.name, "", refusal.token, milliseconds))
+        found.failed(refusal)
+        self._said[found.chain] = refusal
+        self._deaths += 1
+        live = [chain for chain in self._every if chain.health.live]
+        if not self._suspected and (self._deaths >= DEATHS or all(chain in self._said for chain in live)):
+            self._suspected = True
+            self._session.gateway.memory.lostFlight(self._session.request.destination)
+
+    # replay
+
+    def _mayReplay(self) -> bool:
+        kept = self._kept.kind
+        return (
+            self._replays < REPLAYS
+            and self._clock.seconds() - self._session.began <= LATEST
+            and (kept in (Kind.NOTHING, Kind.HELLO) or (kept is Kind.REQUEST and not self._replays))
+            and self._session.gateway.memory.mayReplay(self._session.request.destination)
+        )
+
+    def _replay(self) -> None:
+        """Search for another way for the flight; a dead one that can't go again is passed on as it ended."""
+        if self._dead and self._kept.kind is Kind.PARTIAL_HELLO:
+            self._half = True
+            self._arm()
+            return
+        if not self._mayReplay():
+            if self._dead:
+                self._handOver()
+            return
+        searching = self._session.search(
+            self._reach, REPLAY_SECONDS, chains=self._others(), said=list(self._said.items()), further=True
+        )
+        self._searching = done = searching.addCallbacks(self._replaced, self._unreplaced)
+        done.addErrback(self._broken)
+        if done.called:
+            self._searching = None
+        self._arm()
+
+    def _others(self) -> Stages:
+        """
+        The chains for the flight: live ones that have not had it, then ejected ones, else others than the last; where
+        one alone is live, that one itself, unless it is direct.
+        """
+        last = self._found.chain
+        yield from stages(
+            self._session.plan, self._session.request.destination, self._session.gateway.memory, self._had
+        )
+        yield sorted(
+            (chain for chain in self._every if chain is not last and chain.health.askable),
+            key=lambda chain: not chain.health.live,
+        )
+        live = [chain for chain in self._every if chain.health.live]
+        if len(live) == 1 and not live[0].direct and self._itself < ITSELF:
+            self._itself += 1
+            yield live
+
+    def _replaced(self, found: Found[FarStream]) -> None:
+        self._searching = None
+        former = self._found
+        former.reached.watch(None)
+        if not self._dead:
+            self._note(silent(former))
+            former.reached.transport.abortConnection()
+        former.close()
+        self._found, self._dead, self._born = found, False, self._clock.seconds()
+        if not any(found.chain is chain for chain in self._had):
+            self._had.append(found.chain)
+        self._replays += 1
+        self._session.entry.replays += 1
+        self._session.gateway.counts.replays += 1
+        found.reached.watch(self._stirred)
+        if kept := self._kept.data:
+            self._since = self._clock.seconds()
+            found.reached.transport.write(kept)
+        if self._paused:
+            self._paused = False
+            self._near.transport.resumeProducing()
+        waiting, self._waiting = bytes(self._waiting), bytearray()
+        if waiting:
+            self._send(waiting)
+        self._stirred()
+        self._arm()
+
+    def _unreplaced(self, failure: Failure) -> None:
+        failure.trap(Refusal)
+        self._searching = None
+        if self._dead:
+            self._handOver()
+        else:
+            self._arm()
+
+    def _broken(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            _log.failure("a replay failed", failure)
+            self._handOver()
+
+    # the clock
+
+    def _arm(self) -> None:
+        """Set the timer to what is due next, if anything is."""
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+        if self._over or (self._dead and not self._half):
+            return
+        now = self._clock.seconds()
+        due = self._session.began + LATEST
+        if self._half:
+            due = now + HALF
+        elif self._kept.kind is Kind.HELLO and self._searching is None and self._since is not None:
+            hush = self._since + SILENCE
+            due = (
+                min(due, hush) if hush > now else due
+            )  # once it was silent, and there was no other way, it is waited for
+        self._timer = self._clock.callLater(max(0.0, due - now), self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        if self._half or (self._clock.seconds() - self._session.began >= LATEST and self._searching is None):
+            self._handOver()
+        elif self._searching is None:
+            self._replay()
+        # else the search that runs ends within its own time, and arms the timer anew
+
+    # the end
+
+    def _handOver(self) -> None:
+        """Let the relay have both, and all that is still to come of them."""
+        if self._over:
+            return
+        self._over = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        searching, self._searching = self._searching, None
+        if searching is not None:
+            searching.cancel()
+        if self._paused:
+            self._near.transport.resumeProducing()
+        self._session.entry.sni = self._kept.sni
+        _relay(self._session, self._near, self._found, self._up, self._since)

@@ -1,0 +1,394 @@
+"""One tunnel inside an ssh connection (RFC 4254, section 5), as the transport of the protocol that wants it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any, Final
+from typing import Protocol as Seam
+
+from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.interfaces import (
+    IConsumer,
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    IProtocol,
+    IPushProducer,
+    IReactorTime,
+    ITransport,
+)
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from pipsocks.upstream.sshdata import Malformed, number, string
+
+WINDOW: Final = 131_072
+"""Octets that the hop may send before a reader has taken any: what a slow reader's tunnel holds at most."""
+
+WINDOW_LIMIT: Final = 2_097_152
+"""The same for a reader who keeps up, as OpenSSH has it: a far hop needs that much on the way to be fast."""
+
+PACKET: Final = 32_768
+"""The most that one message carries: what every implementation takes (RFC 4253, section 6.1)."""
+
+FILL: Final = 65_536
+"""Octets in the write buffer from which on its producer is paused, as Twisted's own transports do."""
+
+WINDOW_ADJUST: Final = 93
+DATA: Final = 94
+EOF: Final = 96
+CLOSE: Final = 97
+FAILURE: Final = 100
+
+
+class Service(Seam):
+    """The connection, as its channels see it."""
+
+    clock: IReactorTime
+
+    @property
+    def congested(self) -> bool:
+        """No data may be sent now."""
+
+    def send(self, message: int, payload: bytes) -> None:
+        """Send one message."""
+
+    def enrol(self, channel: Channel) -> None:
+        """Let `channel` send a portion when it may again, and say so in its `enrolled`."""
+
+    def addresses(self) -> tuple[Any, Any]:
+        """Our side's of the connection, and the hop's."""
+
+
+@implementer(ITransport, IConsumer, IPushProducer)
+class Channel:
+    """
+    A channel. What it is asked for as a transport it does as Twisted's TCP transport does.
+
+    Both ways have back-pressure: octets that the protocol does not take stay within the window, which grows while it
+    does; octets that the hop does not take stay in `dataBuffer`, whose fill pauses the producer. An end of output is
+    an EOF, both ways. A close by the hop is a clean end, with an EOF before it or not: whether the destination has
+    reset its connection is not told by ssh.
+
+    @ivar protocol: whose transport it is; None before there is one, and when it has been told of the end.
+    @ivar disconnecting: `loseConnection` was called.
+    @ivar dataBuffer: what is still to be sent.
+    @ivar enrolled: it will be asked to send a portion.
+    """
+
+    _log = Logger()
+
+    def __init__(self, service: Service) -> None:
+        self.protocol: IProtocol | None = None
+        self.disconnecting = False
+        self.dataBuffer = bytearray()
+        self.enrolled = False
+        self._service = service
+        self._remote = 0  # the hop's number for it
+        # What comes.
+        self._window = self._target = WINDOW
+        self._held: deque[bytes] = deque()
+        self._size = self._most = 0  # of what is held, now and since the window was adjusted
+        self._paused = False
+        self._turn: IDelayedCall | None = None
+        self._ended = False  # the hop's EOF has come
+        self._endTold = False
+        self._lost: Failure | None = None  # to be told when all that was held is
+        # What goes.
+        self._room = self._packet = 0
+        self._finishing = False  # loseWriteConnection was called
+        self._finished = False  # our EOF is sent
+        self._closed = False  # our CLOSE is sent
+        self._producer: Any = None
+        self._streaming = False
+        self._producerPaused = False
+        self._pulling = False
+
+    # what the hop says
+
+    def confirmed(self, remote: int, room: int, packet: int) -> None:
+        """
+        The hop has opened it: `remote` is its number there.
+
+        @raise Malformed: it takes no octet in a message.
+        """
+        if not packet:
+            raise Malformed("no message may have an octet")
+        self._remote, self._room, self._packet = remote, room, min(packet, PACKET)
+
+    def adjusted(self, count: int) -> None:
+        """The hop takes more."""
+        self._room += count
+        self._send()
+
+    def received(self, data: bytes) -> None:
+        """
+        Octets came.
+
+        @raise Malformed: more than we had asked for.
+        """
+        self._take(len(data))
+        if self._closed:
+            return
+        self._held.append(data)
+        self._size += len(data)
+        self._most = max(self._most, self._size)
+        self._deliver()
+
+    def discarded(self, count: int) -> None:
+        """
+        Octets came that are not the tunnel's (extended data), and are dropped.
+
+        @raise Malformed: more than we had asked for.
+        """
+        self._take(count)
+        self._deliver()
+
+    def _take(self, count: int) -> None:
+        if count > self._window:
+            raise Malformed("more data than the window has room for")
+        self._window -= count
+
+    def refuseRequest(self) -> None:
+        """The hop asked for something else than a tunnel."""
+        if not self._closed:
+            self._service.send(FAILURE, number(self._remote))
+
+    def ended(self) -> None:
+        """The hop has no more to send."""
+        self._ended = True
+        self._deliver()
+
+    def closed(self) -> None:
+        """The hop has closed it."""
+        self._ended = True
+        self._close()
+        self._stopOutput()
+        if self._lost is None:
+            self._lost = Failure(ConnectionDone())
+        self._deliver()
+
+    def lost(self, reason: Failure) -> None:
+        """The connection is gone. What was not taken yet is lost with it, as in a reset."""
+        self._closed = True
+        self._held.clear()
+        self._stopOutput()
+        self._tell(self._lost or reason)
+
+    # what the hop sends, in the order in which it came
+
+    def pauseProducing(self) -> None:
+        """See `IPushProducer`."""
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        """See `IPushProducer`; what was held comes in the reactor's next turn."""
+        self._paused = False
+        if self._turn is None and self.protocol is not None:
+            self._turn = self._service.clock.callLater(0, self._resumed)
+
+    def stopProducing(self) -> None:
+        """See `IPushProducer`."""
+        self.loseConnection()
+
+    def _resumed(self) -> None:
+        self._turn = None
+        self._deliver()
+
+    def _deliver(self) -> None:
+        if self._turn is not None:  # what is held comes before
+            return
+        while self._held and not self._paused and self.protocol is not None:
+            data = self._held.popleft()
+            self._size -= len(data)
+            self._call(self.protocol.dataReceived, data)
+        if self._held or self._paused or self.protocol is None:
+            return
+        if not self._ended:
+            self._grant()
+        elif not self._endTold and not self._closed:
+            self._endTold = True
+            self._tellEnd()
+        if self._lost is not None:
+            if not self._endTold and self._ended and IHalfCloseableProtocol.providedBy(self.protocol):
+                self._endTold = True
+                self._call(self.protocol.readConnectionLost)
+            self._tell(self._lost)
+
+    def _tellEnd(self) -> None:
+        if IHalfCloseableProtocol.providedBy(self.protocol):
+            self._call(self.protocol.readConnectionLost)
+        else:
+            self.loseConnection()
+
+    def _grant(self) -> None:
+        """Ask for more, once half of what may come has come and was taken."""
+        if self._closed or self._window > self._target // 2:
+            return
+        if self._most <= WINDOW // 2:
+            self._target = min(self._target * 2, WINDOW_LIMIT)
+        elif self._most > WINDOW:
+            self._target = WINDOW
+        self._most = 0
+        count = self._target - self._window
+        self._window += count
+        self._service.send(WINDOW_ADJUST, number(self._remote) + number(count))
+
+    def _tell(self, reason: Failure) -> None:
+        """It is over; tell so once."""
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
+        protocol, self.protocol = self.protocol, None
+        if protocol is not None:
+            self._call(protocol.connectionLost, reason)
+
+    def _tellSoon(self, reason: Failure) -> None:
+        """The same in the reactor's next turn, as of any transport: nobody is called back by what he calls."""
+        self._held.clear()
+        self._lost = reason
+        if self._turn is not None:
+            self._turn.cancel()
+        self._turn = self._service.clock.callLater(0, self._over)
+
+    def _over(self) -> None:
+        self._turn = None
+        assert self._lost is not None
+        self._tell(self._lost)
+
+    def _call(self, event: Any, *arguments: Any) -> None:
+        """Tell the protocol; what it raises ends its channel and no other."""
+        try:
+            event(*arguments)
+        except Exception:
+            self._log.failure("a protocol failed on an ssh channel")
+            self.abortConnection()
+
+    # what we send
+
+    def write(self, data: bytes) -> None:
+        """See `ITransport`."""
+        if self._closed or self._finishing:
+            return
+        self.dataBuffer += data
+        self._send()
+        if len(self.dataBuffer) > FILL and self._streaming and not self._producerPaused:
+            self._producerPaused = True
+            self._producer.pauseProducing()
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        """See `ITransport`."""
+        self.write(b"".join(data))
+
+    def sendPortion(self) -> bool:
+        """Send one message's worth; returns whether more is to be sent, for which there is room."""
+        self.enrolled = False
+        count = min(len(self.dataBuffer), self._room, self._packet)
+        if count:
+            self._room -= count
+            self._service.send(DATA, number(self._remote) + string(bytes(self.dataBuffer[:count])))
+            del self.dataBuffer[:count]
+        if not self.dataBuffer:
+            self._emptied()
+        return bool(self.dataBuffer and self._room) and not self._closed
+
+    def _send(self) -> None:
+        if self.enrolled or self._closed:
+            return
+        while not self._service.congested:
+            if not self.sendPortion():
+                return
+        if self.dataBuffer and self._room:
+            self._service.enrol(self)
+        elif not self.dataBuffer:
+            self._emptied()
+
+    def _emptied(self) -> None:
+        """All is sent: the producer's turn, or that of an end that waited for this."""
+        if self._producer is not None and not self._streaming:
+            if not self._pulling:
+                self._pulling = True
+                self._service.clock.callLater(0, self._pull)
+            return
+        if self._producerPaused:
+            self._producerPaused = False
+            self._producer.resumeProducing()
+        if self.dataBuffer or self._closed:
+            return
+        if self.disconnecting:
+            self._finish()
+            self._close()
+            self._tellSoon(Failure(ConnectionDone()))
+        elif self._finishing and not self._finished:
+            self._finish()
+            if IHalfCloseableProtocol.providedBy(self.protocol):
+                self._call(self.protocol.writeConnectionLost)
+
+    def _pull(self) -> None:
+        self._pulling = False
+        if self._producer is not None and not self._streaming and not self.dataBuffer:
+            self._producer.resumeProducing()
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """See `IConsumer`."""
+        if self._producer is not None:
+            raise RuntimeError("there is a producer already")
+        if self._closed:
+            producer.stopProducing()
+            return
+        self._producer, self._streaming, self._producerPaused = producer, streaming, False
+        if not streaming:
+            producer.resumeProducing()
+
+    def unregisterProducer(self) -> None:
+        """See `IConsumer`."""
+        self._producer, self._streaming, self._producerPaused = None, False, False
+        if self.disconnecting or self._finishing:
+            self._send()
+
+    def loseWriteConnection(self) -> None:
+        """An EOF, behind all that was written."""
+        self._finishing = True
+        self._send()
+
+    def loseConnection(self) -> None:
+        """See `ITransport`: an EOF and a CLOSE, behind all that was written."""
+        if not self.disconnecting:
+            self.disconnecting = True
+            self._send()
+
+    def abortConnection(self) -> None:
+        """A CLOSE at once."""
+        if not self._closed:
+            self.disconnecting = True
+            self._close()
+            self._stopOutput()
+            self._tellSoon(Failure(ConnectionAborted()))
+
+    def _finish(self) -> None:
+        if not self._finished:
+            self._finished = True
+            self._service.send(EOF, number(self._remote))
+
+    def _close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._service.send(CLOSE, number(self._remote))
+
+    def _stopOutput(self) -> None:
+        """What is not sent never will be, and whoever waits to send may go on: into nothing."""
+        self.dataBuffer.clear()
+        if self._producerPaused:
+            self._producerPaused = False
+            self._producer.resumeProducing()
+
+    # addresses
+
+    def getHost(self) -> Any:
+        """See `ITransport`: our side's of the connection to the hop."""
+        return self._service.addresses()[0]
+
+    def getPeer(self) -> Any:
+        """See `ITransport`: the hop's."""
+        return self._service.addresses()[1]
