@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
-import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
@@ -96,7 +95,7 @@ def _relay(
         elif up and gateway.clock.seconds() - (session.began if since is None else since) >= LEFT:
             found.failed(silent(found))
         found.close()
-        entry.close(attrs.evolve(ended, up=up))
+        entry.close(Ended(ended.token, up, ended.down, reason=ended.reason))
 
     entry.relay = gateway.relays.kind(near, found.reached)
     gateway.relays.join(near, found.reached, done, found.spoke)

@@ -70,7 +70,11 @@ class Turn:
         """The connection is gone, and with it whatever was to come."""
         self._over = True
         self.tell("lost", reason=type(reason.value).__name__, **values)
-        self._cancel()
+        for timer in self._timers:
+            if timer.active():
+                timer.cancel()
+        for dial in self._dials:
+            dial.cancel()
         self.closed(self.transport)
 
     def end(self, how: str) -> None:
@@ -113,14 +117,6 @@ class Turn:
         self._dials.append(dial)
 
     def abort(self) -> None:
-        """Reset everything at once."""
-        self._cancel()
+        """Reset everything at once; `over` comes of it."""
         for transport in list(self._open):
             transport.abortConnection()
-
-    def _cancel(self) -> None:
-        for timer in self._timers:
-            if timer.active():
-                timer.cancel()
-        for dial in self._dials:
-            dial.cancel()

@@ -64,7 +64,7 @@ class Associations:
 
         def leads(destination: Destination) -> bool:
             try:
-                return routes.known(attrs.evolve(request, destination=destination)).to == choice.to
+                return routes.known(Request(destination, "udp", request.user, request.listener)).to == choice.to
             except Refusal:
                 return False
 

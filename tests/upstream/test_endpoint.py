@@ -9,7 +9,7 @@ from twisted.internet import reactor
 from twisted.internet.endpoints import TCP4ClientEndpoint, clientFromString
 from twisted.internet.task import Clock
 
-from pipsocks.endpoint import HTTPHop, SocksHop, chainEndpoint, parse
+from pipsocks.endpoint import HTTPHop, SocksHop, chainEndpoint, groupEndpoint, parse
 from pipsocks.model import Destination
 from pipsocks.upstream.dial import Network
 from tests.functional.processes import HOP_PASSWORD, shared
@@ -54,6 +54,30 @@ class EndpointTests(UpstreamCase):
         wayToSecond = first.over(wayToFirst, second.address, network)
         await self.assertEchoes(second.over(wayToSecond, there, network), peers)
 
+    async def test_group(self) -> None:
+        """A group of a file is searched as the proxy does: the dead chain is passed over, and asked no more in time."""
+        peers, there = await self.peer()
+        path = os.path.abspath(self.mktemp())
+        with open(path, "w") as file:
+            file.write(
+                f"""[groups.exits]
+chains = ["socks5h://127.0.0.1:{unusedPort()}", "{shared("microsocks").url}"]
+[[route]]
+to = "exits"
+"""
+            )
+        for _ in range(6):
+            await self.assertEchoes(
+                clientFromString(reactor, f"pipsocks:127.0.0.1:{there.port}:group=exits:config={path}"), peers
+            )
+        dead, alive = groupEndpoint(reactor, path, "exits", "127.0.0.1", 1).group.chains
+        self.assertEqual((dead.health.live, alive.health.live), (False, True))
+        self.assertEqual((dead.health.tunnels, alive.health.tunnels), (0, 0))
+        refusal = self.open(groupEndpoint(reactor, path, "exits", "127.0.0.1", unusedPort()))
+        await self.refused(refusal, "PS-UP21", chain=shared("microsocks").address)
+        error = self.assertRaises(ValueError, groupEndpoint, reactor, path, "exit", "a.example", 80)
+        self.assertIn("has no group 'exit'; it has exits", str(error))
+
     def test_wrong(self) -> None:
         """Whatever is missing, unknown or invalid is told at once, as a ValueError."""
         for description, words in (
@@ -63,7 +87,10 @@ class EndpointTests(UpstreamCase):
             ("pipsocks:a.example:+80:chain=direct", "no port"),
             ("pipsocks:a b:80:chain=direct", "bad character"),
             ("pipsocks:a.example:80:chain=ftp\\://a", "unknown scheme"),
-            ("pipsocks:a.example:80:group=exits:config=x", "unknown: config, group"),
+            ("pipsocks:a.example:80:group=exits:config=/nope", "cannot read"),
+            ("pipsocks:a.example:80:group=exits", "group=NAME:config=FILE"),
+            ("pipsocks:a.example:80:chain=direct:group=exits:config=/nope", "write pipsocks:HOST"),
+            ("pipsocks:a.example:80:tier=1", "unknown: tier"),
         ):
             error = self.assertRaises(ValueError, clientFromString, reactor, description)
             self.assertIn(words, str(error))

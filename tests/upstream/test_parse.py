@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import pwd
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from unittest.mock import patch
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from pipsocks.model import Destination, Login, Secret
 from pipsocks.upstream.parse import ChainInvalid, fromEnvironment, parseChain
-from pipsocks.upstream.settings import ChainSettings, HopSettings, TLSSettings
+from pipsocks.upstream.settings import ChainSettings, HopSettings, SSHSettings, TLSSettings
+from tests.upstream.sshrig import generate
 
 HIDDEN = "hunter2"
 
@@ -200,11 +208,83 @@ class InvalidTests(SynchronousTestCase):
     @given(st.text(max_size=40), st.text(alphabet="ht5p:/@,[]%.?#$ {}", max_size=20))
     def test_anything(self, text: str, marks: str) -> None:
         """Whatever is written is a chain or is refused, and nothing else."""
-        for prefix in ("", "http://", "socks5://me:", "https://a?"):
+        for prefix in ("", "http://", "socks5://me:", "https://a?", "ssh://a?"):
             try:
                 parseChain(prefix + text + marks)
             except ChainInvalid as invalid:
                 self.assertTrue(str(invalid))
+
+
+class SSHTests(SynchronousTestCase):
+    """``ssh`` hops."""
+
+    def setUp(self) -> None:
+        """Files to name."""
+        self.directory = Path(tempfile.mkdtemp(prefix="pipsocks-parse-"))
+        self.addCleanup(shutil.rmtree, self.directory, True)
+        self.key = generate("ed25519", self.directory / "plain")
+        self.locked = generate("ed25519", self.directory / "locked", HIDDEN)
+
+    def assertInvalid(self, text: str, words: str, hint: str = "") -> None:
+        """`text` is refused with these words."""
+        error = self.assertRaises(ChainInvalid, parseChain, text)
+        self.assertIn(words, str(error))
+        self.assertIn(hint, error.hint)
+        self.assertNotIn(HIDDEN, str(error) + error.hint)
+
+    def test_right(self) -> None:
+        """User, port and options may be left out; a password is the login's, a passphrase the key's."""
+        self.assertEqual(HopSettings("ssh", Destination("a", 22), ssh=SSHSettings()), hop("ssh://a"))
+        known = str(self.directory / "plain.pub")
+        self.assertEqual(
+            HopSettings(
+                "ssh",
+                Destination("bastion.example", 2222),
+                Login("me", Secret(HIDDEN)),
+                ssh=SSHSettings(str(self.locked), Secret(HIDDEN), known, False),
+            ),
+            hop(f"ssh://me:{HIDDEN}@bastion.example:2222?key={self.locked}&passphrase={HIDDEN}&known_hosts={known}&agent=off"),
+        )
+        hops = parseChain("socks5h://a:1080,ssh://me@b,http://c:3128").hops
+        self.assertEqual(["socks5h", "ssh", "http"], [each.scheme for each in hops])
+
+    def test_references(self) -> None:
+        """Secrets may be named."""
+        (read,) = parseChain(f"ssh://a?key={self.locked}&passphrase=${{file:/x}}", lambda _: HIDDEN).hops
+        assert read.ssh is not None
+        self.assertEqual(Secret(HIDDEN), read.ssh.passphrase)
+        self.assertNotIn(HIDDEN, repr(read))
+
+    def test_wrong(self) -> None:
+        """Whatever is unknown, missing or no key is told at once."""
+        for text, words, hint in (
+            ("ssh://a?kye=x", "unknown option", "did you mean key?"),
+            ("ssh://a?agent=on", "bad option agent", "agent takes off"),
+            ("ssh://a?passphrase=hunter2", "passphrase without a key", "?key=FILE"),
+            ("ssh://a?key=/nowhere/id", "cannot be read: /nowhere/id", ""),
+            ("ssh://a?known_hosts=/nowhere/known", "cannot be read: /nowhere/known", ""),
+            ("ssh://a?key=/dev/null", "no private key", ""),
+            (f"ssh://a?key={self.locked}&passphrase=wrong", "no private key, or not with that passphrase", ""),
+        ):
+            self.assertInvalid(text, words, hint)
+        (self.directory / "locked.pub").unlink()
+        self.assertInvalid(f"ssh://a?key={self.locked}", "encrypted, and neither passphrase= nor")
+
+    def test_notInstalled(self) -> None:
+        """Without the extra you are told how to get it."""
+        with patch.dict(sys.modules, {"twisted.conch.ssh.keys": None}):
+            sys.modules.pop("pipsocks.upstream.sshkeys", None)
+            self.assertInvalid("ssh://me@a", "needs more of Twisted than is installed", "pip install 'pipsocks[ssh]'")
+
+    def test_nameless(self) -> None:
+        """A process whose user has no name has to say who logs in."""
+
+        def nobody(number: int) -> None:
+            raise KeyError(number)
+
+        self.patch(pwd, "getpwuid", nobody)
+        self.assertInvalid("ssh://a", "has no user", "ssh://USER@HOST")
+        self.assertEqual("me", hop("ssh://me@a").login.user)  # type: ignore[union-attr]
 
 
 class EnvironmentTests(SynchronousTestCase):

@@ -1,0 +1,1 @@
+Groups of chains are searched with memory: each chain's health is learnt from real traffic (and from probes, where you ask for them), a dead one is left alone for a while and tried again, a slow one has another begun beside it, and a dead destination is never blamed on a healthy chain. Attempts beyond the first have a budget.
