@@ -16,8 +16,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pipsocks.gateway.found import Found
-from pipsocks.gateway.search import Stages, stages
 from pipsocks.gateway.seam import Chain
+from pipsocks.gateway.search import Stages, stages
 from pipsocks.gateway.stream import HELD_LIMIT, FarStream, Stream
 from pipsocks.model import Attempt, Ended
 from pipsocks.refusal import Refusal
@@ -267,9 +267,8 @@ class _Flying:
         one alone is live, that one itself, unless it is direct.
         """
         last = self._found.chain
-        yield from stages(
-            self._session.plan, self._session.request.destination, self._session.gateway.memory, self._had
-        )
+        session = self._session
+        yield from stages(session.plan, session.request.destination, session.gateway.memory, self._had, session.lost)
         yield sorted(
             (chain for chain in self._every if chain is not last and chain.health.askable),
             key=lambda chain: not chain.health.live,

@@ -37,18 +37,21 @@ class Record(Protocol):
         """Add an attempt."""
 
 
-def stages(plan: Plan, destination: Destination, memory: Memory, without: Iterable[Chain] = ()) -> Stages:
+def stages(
+    plan: Plan, destination: Destination, memory: Memory, without: Iterable[Chain] = (), lost: Iterable[Chain] = ()
+) -> Stages:
     """
     The chains to ask, stage by stage: the live ones of each tier, those last that could not reach the destination when
     others could; then the ejected ones, soonest due first; then those out by a probe. Each stage is made when it is
     wanted.
 
     @param without: chains that are not asked.
+    @param lost: those that have failed the session before, or were too slow for it: the last of each tier.
     """
-    left = set(map(id, without))
+    left, behind = set(map(id, without)), set(map(id, lost))
     for tier in plan:
         live = [chain for chain in tier if chain.health.live and id(chain) not in left]
-        yield sorted(live, key=lambda chain: memory.isLast(chain.health, destination))
+        yield sorted(live, key=lambda chain: (memory.isLast(chain.health, destination), id(chain) in behind))
     rest = [chain for tier in plan for chain in tier if not chain.health.live and id(chain) not in left]
     yield sorted((chain for chain in rest if chain.health.askable), key=lambda chain: chain.health.lateness)
 
@@ -108,12 +111,14 @@ class Search(Generic[T]):
         chains: Stages | None = None,
         said: Iterable[tuple[Chain, Refusal]] = (),
         further: bool = False,
+        lost: list[Chain] | None = None,
     ) -> None:
         """
         @param total: seconds for the whole search; the group's, by default.
         @param chains: what to ask, if not all of `plan`.
         @param said: what chains have told of the destination already.
         @param further: this is no session's first search, so that its first attempt is paid for like the others.
+        @param lost: chains that failed the session, or were too slow for it, to which those of this search are added.
         """
         self._clock = clock
         self._group = group
@@ -126,7 +131,8 @@ class Search(Generic[T]):
         self._findings = Findings(plan, destination, memory)
         for chain, refusal in said:
             self._findings.add(chain, refusal)
-        self._stages = stages(plan, destination, memory) if chains is None else chains
+        self._lostChains = [] if lost is None else lost
+        self._stages = stages(plan, destination, memory, lost=self._lostChains) if chains is None else chains
         self._untried: deque[Chain] = deque()
         self._again: deque[Chain] = deque()
         self._asked: list[Chain] = []
@@ -237,6 +243,7 @@ class Search(Generic[T]):
         going.chain.health.pace.add(now - going.began)
         self._tell(going, "ok")
         running = self._stop("overtaken")
+        self._lostChains += [other.chain for other in running]
         for other in running:
             if other.began <= going.began and not other.hedged:
                 failure = Refusal("PS-UP32", chain=other.chain.name, where=str(self._destination))
@@ -260,6 +267,7 @@ class Search(Generic[T]):
             self._done.errback(failure)
             return
         note(self._memory, going.chain, self._destination, going.tried, refusal)
+        self._lostChains.append(going.chain)
         self._findings.add(going.chain, refusal)
         if self._findings.settled:
             self._stop("cancelled")

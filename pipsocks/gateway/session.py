@@ -120,6 +120,7 @@ class Session:
 
     @ivar group: where its route leads, once it is chosen; `plan` the order of that group's chains for this session.
     @ivar began: when, on the gateway's clock.
+    @ivar lost: the chains that have failed it, or were too slow.
     """
 
     gateway: Gateway
@@ -128,6 +129,7 @@ class Session:
     group: Group = attrs.field(init=False)
     plan: Plan = attrs.field(init=False)
     began: float = attrs.field(init=False)
+    lost: list[Chain] = attrs.field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.began = self.gateway.clock.seconds()
@@ -164,7 +166,7 @@ class Session:
         gateway, destination = self.gateway, self.request.destination
         search = Search(
             gateway.clock, self.group, self.plan if plan is None else plan, destination, gateway.memory, self.entry,
-            reach, total, chains, said, further,
+            reach, total, chains, said, further, self.lost,
         )  # fmt: skip
         return search.begin()
 

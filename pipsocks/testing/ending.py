@@ -28,7 +28,8 @@ def end(transport: Any, how: str, later: Later, reactor: Any) -> None:
     if how == "close":
         transport.loseConnection()
     elif how == "reset":
-        _reset(transport, later, reactor, PATIENCE)
+        # Twisted's TLS gathers small writes until the reactor's next turn.
+        later(0, _reset, transport, later, reactor, PATIENCE)
 
 
 def _reset(transport: Any, later: Later, reactor: Any, left: float) -> None:

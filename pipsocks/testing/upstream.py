@@ -25,7 +25,7 @@ from pipsocks.wire.socksserver import Credentials, Send, SocksError, SocksReques
 from pipsocks.wire.target import parseAbsolute, parseAuthority
 
 HEAD_LIMIT: Final = 65_536
-"""Octets of a request's head; a client that sends more gets a 400."""
+"""Octets of a request's head; a client that sends more gets a 431."""
 
 _SECRET: Final = (b"proxy-authorization:", b"authorization:", b"cookie:")
 _CHALLENGES: Final = {"method-refused": b"NTLM", "login-refused": b'Basic realm="faulty"'}
@@ -209,7 +209,9 @@ class _Near(Protocol):
 
     def _http(self) -> None:
         head, found, rest = bytes(self._buffer).partition(b"\r\n\r\n")
-        if not found and len(head) <= HEAD_LIMIT:
+        if not found:
+            if len(head) > HEAD_LIMIT:
+                self._refuse(failure(b"431 Request Header Fields Too Large"))
             return
         line, *fields = head.split(b"\r\n")
         plain = not line.startswith(b"CONNECT ")

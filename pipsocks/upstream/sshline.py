@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import attrs
@@ -28,6 +29,9 @@ UNANSWERED: Final = 3
 IDLE: Final = 600.0
 """Seconds for which a connection that nobody uses is kept."""
 
+GREETING: Final = 4096
+"""Octets within which a hop has to tell its version."""
+
 FAREWELL: Final = 1.0
 """Seconds that a connection has to take leave in."""
 
@@ -42,6 +46,8 @@ HOST_KEYS: Final = [
     b"rsa-sha2-512",
     b"rsa-sha2-256",
 ]
+
+_VERSION: Final = re.compile(rb"^SSH-[^\n]*\n", re.MULTILINE)
 
 _FULL: Final = (b"Exceeded MaxStartups", b"Not allowed at this time")
 """What OpenSSH says, in place of its version, to whom it does not serve now."""
@@ -191,6 +197,12 @@ class Line(SSHClientTransport):
         """Take what the hop sends; what makes no sense ends the connection."""
         self.heard += 1
         if self.gone.called:
+            return
+        if not self.gotVersion and not _VERSION.search(self.buf + data):
+            # Conch would take a line before the version (RFC 4253, section 4.2) for a message.
+            self.buf += data
+            if len(self.buf) > GREETING:
+                self._broken(self._firstLine())
             return
         try:
             super().dataReceived(data)

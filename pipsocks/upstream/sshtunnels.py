@@ -258,15 +258,15 @@ class Tunnels:
             raise Malformed(f"channel {identity} was not asked for") from None
 
     def _confirmed(self, fields: Fields) -> None:
-        identity = fields.number()
-        opening = self._opening(identity)
-        channel = self._channels[identity] = Channel(self)
+        identity, channel = fields.number(), Channel(self)
         channel.confirmed(fields.number(), fields.number(), fields.number())
+        opening = self._opening(identity)
+        self._channels[identity] = channel
         opening.opened(channel)
 
     def _refused(self, fields: Fields) -> None:
-        opening = self._opening(fields.number())
-        reason, text = fields.number(), fields.string().decode("utf-8", "backslashreplace")
+        identity, reason, text = fields.number(), fields.number(), fields.string().decode("utf-8", "backslashreplace")
+        opening = self._opening(identity)
         opening.refused(ofChannel(reason, text, self._hop, opening.where))
 
     def _closed(self, fields: Fields) -> None:

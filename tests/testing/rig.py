@@ -81,6 +81,12 @@ class FaultCase(TestCase):
             return data, "close"
         return data, "close" if talk.lost.check(ConnectionDone) else "reset"
 
+    async def leave(self, talk: Talk) -> None:
+        """End a connection, of which the other side may have ended its direction."""
+        if talk.lost is None and talk.transport is not None:
+            talk.transport.loseConnection()
+        await talk.gone()
+
     async def silent(self, server: Server, expected: bytes, event: str, pieces: Sequence[bytes]) -> None:
         """A client that says this gets `expected`, once `event` has happened, and nothing else."""
         talk = await self.say(server, *pieces)

@@ -17,7 +17,7 @@ from pipsocks.upstream.dial import Dial
 from pipsocks.upstream.sshdata import number, string
 from pipsocks.upstream.sshline import ALIVE, IDLE, UNANSWERED
 from tests.upstream.rig import A, Inner
-from tests.upstream.sshrig import Bastion, Connection, SSHCase
+from tests.upstream.sshrig import Bastion, Connection, SSHCase, newKey
 
 
 class LineCase(SSHCase):
@@ -104,6 +104,26 @@ class HandshakeTests(LineCase):
         for words in (b"SSH-1.5-old\r\n", b"SSH-2.0-x\r\n" + b"\xff" * 64, b"SSH-\r\n", b"x" * 5000):
             await self.assertRefused("PS-UP07", lambda talk, words=words: talk.write(words), detail="SSH")
 
+    async def test_lines(self) -> None:
+        """One that has something to say before its version."""
+        bastion = await self.bastion()
+        made = bastion.buildProtocol
+
+        def talkative(addr: Any) -> Any:
+            transport = made(addr)
+            begin = transport.connectionMade
+
+            def connectionMade() -> None:
+                transport.transport.write(b"all that you do here is recorded\r\n")
+                reactor.callLater(0.05, begin)  # type: ignore[attr-defined]
+
+            transport.connectionMade = connectionMade
+            return transport
+
+        bastion.buildProtocol = talkative  # type: ignore[method-assign]
+        self.ask(bastion.port)
+        await self.asked(bastion)
+
     async def test_nothingInCommon(self) -> None:
         """One that speaks only what is broken."""
         bastion = await self.bastion()
@@ -120,10 +140,7 @@ class HandshakeTests(LineCase):
     async def test_forged(self) -> None:
         """One that shows a key that it does not have."""
         bastion = await self.bastion()
-        from tests.upstream.sshrig import newKey
-
-        other = newKey()
-        bastion.getPrivateKeys = lambda: {b"ssh-ed25519": other}  # type: ignore[method-assign]
+        bastion.privateKeys = {b"ssh-ed25519": newKey()}
         await self.refused(self.ask(bastion.port), "PS-UP07", said="bad signature")
         self.assertEqual([], bastion.logins)
 
