@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import attrs
@@ -81,16 +81,17 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(peer: Peer, folder: Path) -> Iterator[Running]:
-    """Start `peer`, wait until it accepts, and end it by its process group afterwards."""
-    program = peer.find()
-    assert program is not None, f"{peer.name} is not there"
-    port = freePort()
+def started(command: list[str], ports: Sequence[int], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """
+    Run a command in `folder`, wait until it accepts on each of `ports`, and end it by its process group afterwards.
+
+    What it prints goes into the file ``output`` there. Raises RuntimeError where it does not listen.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o777)
     with open(folder / "output", "wb") as output:
         process = subprocess.Popen(
-            peer.command(program, port, folder),
+            command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -99,8 +100,9 @@ def running(peer: Peer, folder: Path) -> Iterator[Running]:
             start_new_session=True,
         )
     try:
-        _awaitPort(process, port, folder / "output")
-        yield Running(peer, port, process)
+        for port in ports:
+            _awaitPort(process, port, folder / "output")
+        yield process
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
@@ -109,6 +111,17 @@ def running(peer: Peer, folder: Path) -> Iterator[Running]:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+@contextlib.contextmanager
+def running(peer: Peer, folder: Path) -> Iterator[Running]:
+    """Start `peer`, wait until it accepts, and end it by its process group afterwards."""
+    program = peer.find()
+    assert program is not None, f"{peer.name} is not there"
+    port = freePort()
+    folder.mkdir(parents=True, exist_ok=True)
+    with started(peer.command(program, port, folder), (port,), folder) as process:
+        yield Running(peer, port, process)
 
 
 def _awaitPort(process: subprocess.Popen[bytes], port: int, output: Path) -> None:
@@ -122,11 +135,14 @@ def _awaitPort(process: subprocess.Popen[bytes], port: int, output: Path) -> Non
     raise RuntimeError(f"{process.args} does not listen: {output.read_text(errors='replace')[-2000:]}")
 
 
-def _which(name: str) -> Callable[[], str | None]:
+def which(name: str) -> Callable[[], str | None]:
+    """Looks for a program on the path, and where Debian keeps daemons."""
     return lambda: shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
 
 
-def _besidePython(name: str) -> Callable[[], str | None]:
+def besidePython(name: str) -> Callable[[], str | None]:
+    """Looks for a program that pip has installed: beside this Python, or on the path."""
+
     def find() -> str | None:
         beside = Path(sys.executable).parent / name
         return str(beside) if beside.exists() else shutil.which(name)
@@ -134,7 +150,8 @@ def _besidePython(name: str) -> Callable[[], str | None]:
     return find
 
 
-def _written(path: Path, text: str) -> str:
+def written(path: Path, text: str) -> str:
+    """Write a file, and return its path as an argument."""
     path.write_text(text)
     return str(path)
 
@@ -159,7 +176,7 @@ socksmethod: none
 client pass {{ from: 127.0.0.0/8 to: 0.0.0.0/0 }}
 socks pass {{ from: 127.0.0.0/8 to: 0.0.0.0/0 }}
 """
-    return [program, "-f", _written(folder / "danted.conf", text), "-p", str(folder / "danted.pid")]
+    return [program, "-f", written(folder / "danted.conf", text), "-p", str(folder / "danted.pid")]
 
 
 def _tinyproxy(program: str, port: int, folder: Path) -> list[str]:
@@ -170,7 +187,7 @@ MaxClients 4000
 LogLevel Critical
 Allow 127.0.0.1
 """
-    return [program, "-d", "-c", _written(folder / "tinyproxy.conf", text)]
+    return [program, "-d", "-c", written(folder / "tinyproxy.conf", text)]
 
 
 def _squid(program: str, port: int, folder: Path) -> list[str]:
@@ -185,27 +202,27 @@ shutdown_lifetime 0 seconds
 pinger_enable off
 max_filedescriptors 16384
 """
-    return [program, "-N", "-f", _written(folder / "squid.conf", text)]
+    return [program, "-N", "-f", written(folder / "squid.conf", text)]
 
 
 PEERS = (
     Peer("pipsocks (socks)", "socks5", lambda: sys.executable, _pipsocks("socks")),
-    Peer("microsocks", "socks5", _which("microsocks"), lambda p, port, _: [p, "-i", "127.0.0.1", "-p", str(port)]),
-    Peer("dante", "socks5", _which("danted"), _dante),
+    Peer("microsocks", "socks5", which("microsocks"), lambda p, port, _: [p, "-i", "127.0.0.1", "-p", str(port)]),
+    Peer("dante", "socks5", which("danted"), _dante),
     Peer(
         "pproxy (socks)",
         "socks5",
-        _besidePython("pproxy"),
+        besidePython("pproxy"),
         lambda p, port, _: [p, "-l", f"socks5://127.0.0.1:{port}"],
     ),
     Peer("pipsocks (http)", "connect", lambda: sys.executable, _pipsocks("http")),
-    Peer("tinyproxy", "connect", _which("tinyproxy"), _tinyproxy),
-    Peer("squid", "connect", _which("squid"), _squid),
-    Peer("pproxy (http)", "connect", _besidePython("pproxy"), lambda p, port, _: [p, "-l", f"http://127.0.0.1:{port}"]),
+    Peer("tinyproxy", "connect", which("tinyproxy"), _tinyproxy),
+    Peer("squid", "connect", which("squid"), _squid),
+    Peer("pproxy (http)", "connect", besidePython("pproxy"), lambda p, port, _: [p, "-l", f"http://127.0.0.1:{port}"]),
     Peer(
         "proxy.py",
         "connect",
-        _besidePython("proxy"),
+        besidePython("proxy"),
         lambda p, port, _: [
             p,
             "--hostname",

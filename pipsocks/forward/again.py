@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import attrs
-import h11
-from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from pipsocks.forward.fields import requestFields, responseFields
-from pipsocks.forward.origin import Origin, OriginFactory
+from pipsocks.forward.fields import responseFields
+from pipsocks.forward.origin import Origin
 from pipsocks.forward.patience import Patience
 from pipsocks.forward.pool import Pool, Way
 from pipsocks.forward.probe import SILENCE_SECONDS, Ears
-from pipsocks.forward.seam import Exchange
+from pipsocks.forward.question import Question
 from pipsocks.forward.sending import Sending
-from pipsocks.gateway.doubt import noneWorked
+from pipsocks.forward.ways import Ways
 from pipsocks.gateway.found import Found
 from pipsocks.gateway.judge import Judge
 from pipsocks.gateway.search import SHARE_LEAST
@@ -27,13 +25,6 @@ from pipsocks.model import Attempt
 from pipsocks.refusal import Refusal
 from pipsocks.wire.connect import offersOnly
 from pipsocks.wire.gate import ResponseHead
-from pipsocks.wire.target import AbsoluteTarget
-
-AGAIN_SECONDS: Final = 3.0
-"""How long another way is searched for."""
-
-LATEST: Final = 10.0
-"""Seconds after the client's request, from which on no other way is searched for."""
 
 SENDINGS: Final = 2
 """How often a request is sent, at most, not counting hops that can't have carried it out."""
@@ -79,28 +70,24 @@ class Asking:
     """
 
     def __init__(
-        self, session: Session, judge: Judge, target: AbsoluteTarget, exchange: Exchange, pool: Pool, ears: Ears
+        self, session: Session, judge: Judge, question: Question, pool: Pool, ears: Ears, further: bool = False
     ) -> None:
+        """
+        @param session: its route is known.
+        @param further: it has asked for something before, so that all of this is paid for.
+        """
         self._session = session
-        self._gateway = session.gateway
         self._clock = session.gateway.clock
-        self._judge = judge
-        self._target = target
+        self._question = question
         self._entry = session.entry
-        self._exchange = exchange
         self._pool = pool
         self._ears = ears
+        self._ways = Ways(session, judge, ears, further)
         self._destination = session.request.destination
-        head = exchange.head
-        self._repeatable = head.method in (b"GET", b"HEAD") and not head.hasBody and head.get(b"upgrade") is None
-        self._chains: list[Chain] = []
-        self._asked: list[Chain] = []
-        self._unreached: list[Chain] = []
         self._sendings: list[Sending] = []
         self._searching: Deferred[Any] | None = None
         self._kept: Answer | None = None
         self._failure: Refusal | None = None  # the last search's, or the first sending's
-        self._failures: dict[str, Refusal] = {}
         self._answer: Deferred[Answer] = Deferred()
 
     async def answer(self) -> Answer:
@@ -109,32 +96,16 @@ class Asking:
 
         @raise Refusal: there is none.
         """
-        session, destination = self._session, self._destination
-        if (refusal := self._judge.before(destination)) is not None:
-            raise refusal
-        await session.route()
-        self._chains = [chain for tier in session.plan for chain in tier]
-        if self._exchange.head.method == b"TRACE" and any(each.endsInHTTP and each.login for each in self._chains):
+        question = self._question
+        if question.head.method == b"TRACE" and any(each.endsInHTTP and each.login for each in self._ways.chains):
             raise Refusal(
                 "PS-RQ08", detail="TRACE through an upstream with a login"
             )  # the answer could show that login
-        # A connection that waits was judged for its destination; but one to an HTTP hop leads anywhere.
-        afar = self._judge.afar(destination)
-        memory = self._gateway.memory
-        chains = [
-            chain
-            for chain in self._chains
-            if (afar is None or not chain.endsInHTTP)
-            and chain.health.live
-            and not memory.isLast(chain.health, destination)
-        ]
-        way = self._pool.take(chains, destination, self._repeatable)
-        if way is None:
+        resting = self._ways.resting(self._pool, question.repeatable)
+        if resting is None:
             self._search(None)
         else:
-            self._asked.append(way.chain)
-            self._entry.attempted(Attempt(way.chain.name, "", "reused", 0.0))
-            self._send(way, Found(way.chain, way.origin, way.chain.health.begin(), destination, memory))
+            self._send(*resting)
         return await self._answer
 
     def end(self, won: Answer | None) -> None:
@@ -164,64 +135,36 @@ class Asking:
 
     # a way
 
-    def _search(self, plan: Plan | None) -> None:
-        """Search for a way; for another one, by a `plan` of what is left, in less time."""
-        searching = Deferred.fromCoroutine(self._find(plan))
+    def _search(self, left: Plan | None) -> None:
+        """Search for a way; for another one, by what is `left` of the plan."""
+        searching = Deferred.fromCoroutine(self._find(left))
         if not searching.called:
             self._searching = searching
         searching.addErrback(self.broken)
 
-    async def _find(self, plan: Plan | None) -> None:
+    async def _find(self, left: Plan | None) -> None:
         try:
-            if plan is None:
-                found = await self._session.search(self._reach)
-            else:
-                found = await self._session.search(self._reach, AGAIN_SECONDS, plan, further=True)
+            way, found = await (self._ways.first() if left is None else self._ways.another(left))
         except Refusal as refusal:
             self._searching = None
             self._failure = self._failure or refusal
             self._conclude()
         else:
             self._searching = None
-            self._asked.append(found.chain)
             if self._sendings:
-                self._gateway.counts.repeats += 1
-            self._send(Way(found.chain, self._destination, found.reached), found)
-
-    def _reach(self, chain: Chain) -> Deferred[Origin]:
-        if chain.endsInHTTP and (refusal := self._judge.afar(self._destination)) is not None:
-            return fail(refusal)
-        endpoint = chain.reachLast() if chain.endsInHTTP else chain.connect(self._destination, self._judge)
-        connecting: Deferred[Origin] = endpoint.connect(  # type: ignore[assignment]
-            OriginFactory(self._ears.listen(chain, self._clock))
-        )
-
-        def failed(failure: Failure) -> Failure:
-            self._unreached.append(chain)
-            if isinstance(failure.value, Refusal):
-                self._failures[chain.name] = failure.value
-            return failure
-
-        return connecting.addErrback(failed)
+                self._session.gateway.counts.repeats += 1
+            self._send(way, found)
 
     def _goOn(self) -> None:
         """Ask another chain, where that is allowed and there is one."""
-        # With an answer in hand nobody is made to wait for a chain that could not be reached a moment ago.
-        out = self._asked if self._kept is None else self._asked + self._unreached
         sent = sum(sending.counts for sending in self._sendings)
         if (
             self._searching is None
             and sent < SENDINGS
             and not self._answer.called
-            and self._clock.seconds() - self._session.began <= LATEST
-            and (left := self._left(out))
+            and (left := self._ways.left(kept=self._kept is not None))
         ):
             self._search(left)
-
-    def _left(self, out: Sequence[Chain]) -> Plan:
-        """What there is beside those, without tiers in which nothing is left."""
-        left = [[chain for chain in tier if not any(chain is each for each in out)] for tier in self._session.plan]
-        return [tier for tier in left if tier]
 
     # a sending
 
@@ -229,24 +172,15 @@ class Asking:
         session, now = self._session, self._clock.seconds()
         patience = SILENCE_SECONDS
         if self._sendings:
-            share = (session.began + session.group.retry.total - now) / (sum(map(len, self._left(self._asked))) + 1)
+            others = sum(map(len, self._ways.left(kept=False)))
+            share = (session.began + session.group.retry.total - now) / (others + 1)
             patience = max(SHARE_LEAST, min(patience, share))
-        sending = Sending(way, found, self._target, self._clock, self._ears, self, session.began, patience)
+        sending = Sending(way, found, self._question, self._clock, self._ears, self, session.began, patience)
         self._sendings.append(sending)
-        sending.send(self._request(way.chain), self._exchange, self._inform)
-
-    def _request(self, chain: Chain) -> h11.Request:
-        """In absolute-form for an HTTP proxy (RFC 9112, section 3.2.2), else in origin-form."""
-        head, target = self._exchange.head, self._target
-        path = target.path
-        if chain.endsInHTTP:
-            path = b"http://" + target.authority + (b"" if path == b"*" else path)
-        hopLogin = chain.login if chain.endsInHTTP else None
-        fields = requestFields(head, target, via=self._gateway.via, hopLogin=hopLogin)
-        return h11.Request(method=head.method, target=path, headers=fields)
+        sending.send(self._inform)
 
     def _inform(self, head: ResponseHead) -> None:
-        self._exchange.inform(head.status, head.reason, responseFields(head, via=self._gateway.via))
+        self._question.inform(head)
 
     # what becomes of a sending
 
@@ -260,7 +194,7 @@ class Asking:
         elif head.status == 407:
             sending.counts = False
             said = f"407 {head.reason.decode('latin-1')}"
-            again = not self._exchange.head.hasBody
+            again = not self._question.head.hasBody
             refusal = Refusal("PS-UP10", chain=chain.name, detail=offersOnly(head.fields), said=said)
             sending.found.tried.barred(refusal)
             self.failed(sending, refusal, again)
@@ -270,7 +204,7 @@ class Asking:
         else:
             self._kept = answer
             answer.patience.wait(True)
-            if self._repeatable and head.status in _PASSING and _isHopsOwn(head):
+            if self._question.repeatable and isHopsFailure(chain, head):
                 self._goOn()
             self._conclude()
 
@@ -280,13 +214,13 @@ class Asking:
         refusal = Refusal("PS-DE10", where=str(self._destination))
         if not sending.way.fresh and not spoke:
             # It was being closed when the request was sent (RFC 9112, section 9.3.1): the same chain is asked anew.
-            self._asked.remove(chain)
+            self._ways.forget(chain)
         else:
             sending.excuse()
             if chain.endsInHTTP:
                 refusal = Refusal("PS-UP16", chain=chain.name)
             sending.found.failed(Refusal("PS-UP30", chain=chain.name, where=str(self._destination)))
-        self.failed(sending, refusal, self._repeatable)
+        self.failed(sending, refusal, self._question.repeatable)
 
     def garbled(self, sending: Sending, text: str) -> None:
         """See `Told`."""
@@ -294,13 +228,13 @@ class Asking:
         if chain.endsInHTTP:
             nonsense = Refusal("PS-UP07", chain=chain.name, detail="HTTP")
             sending.found.blamed(nonsense)
-            self.failed(sending, nonsense, self._repeatable)
+            self.failed(sending, nonsense, self._question.repeatable)
         else:
             self.failed(sending, Refusal("PS-DE08", where=str(self._destination), detail=text))
 
     def silent(self, sending: Sending) -> None:
         """See `Told`."""
-        if self._repeatable:
+        if self._question.repeatable:
             self._goOn()
 
     def failed(self, sending: Sending, refusal: Refusal, again: bool = False) -> None:
@@ -309,7 +243,7 @@ class Asking:
         sending.drop()
         sending.found.close()
         self._failure = self._failure or refusal
-        self._failures[sending.way.chain.name] = refusal
+        self._ways.failed(sending.way.chain, refusal)
         if again:
             self._goOn()
         self._conclude()
@@ -326,13 +260,8 @@ class Asking:
         if self._kept is not None:
             self._win(self._kept)
         elif self._failure is not None and not self._answer.called:
-            self._answer.errback(Failure(self._told(self._failure)))
-
-    def _told(self, failure: Refusal) -> Refusal:
-        """What to say when several chains failed, of which one at least had taken the request."""
-        if len(self._sendings) == 0 or len({each.slug.code for each in self._failures.values()}) <= 1:
-            return failure
-        return noneWorked(list(self._failures.items()))
+            failure = self._ways.told(self._failure) if self._sendings else self._failure
+            self._answer.errback(Failure(failure))
 
     def _win(self, answer: Answer) -> None:
         answer.patience.wait(False)
@@ -340,6 +269,11 @@ class Asking:
             self._answer.callback(answer)
 
 
-def _isHopsOwn(head: ResponseHead) -> bool:
-    """Whether the hop made the response itself: it came through no other proxy, or squid says that it is its own."""
-    return head.get(b"via") is None or head.get(b"x-squid-error") is not None
+def isHopsFailure(chain: Chain, head: ResponseHead) -> bool:
+    """
+    Whether the HTTP hop at the end of `chain` made the response itself, for want of one that it could pass on.
+
+    Then it came through no other proxy, or squid says that it is its own.
+    """
+    own = head.get(b"via") is None or head.get(b"x-squid-error") is not None
+    return chain.endsInHTTP and head.status in _PASSING and own

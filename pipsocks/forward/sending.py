@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import h11
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
@@ -15,11 +14,10 @@ from pipsocks.forward.origin import Closed, Origin
 from pipsocks.forward.patience import Patience
 from pipsocks.forward.pool import Way
 from pipsocks.forward.probe import FORGOTTEN_SECONDS, SILENCE_SECONDS, Ears, isAlive
-from pipsocks.forward.seam import Exchange
+from pipsocks.forward.question import Question
 from pipsocks.gateway.found import Found
 from pipsocks.refusal import Refusal
 from pipsocks.wire.gate import GateError, ResponseHead
-from pipsocks.wire.target import AbsoluteTarget
 
 
 class Told(Protocol):
@@ -58,7 +56,7 @@ class Sending:
         self,
         way: Way,
         found: Found[Origin],
-        target: AbsoluteTarget,
+        question: Question,
         clock: IReactorTime,
         ears: Ears,
         told: Told,
@@ -75,7 +73,7 @@ class Sending:
         self.awaited = True
         self.counts = True
         self.patience = Patience(clock, self._lapsed)
-        self._target = target
+        self._question = question
         self._where = str(found.destination)
         self._clock = clock
         self._ears = ears
@@ -86,13 +84,17 @@ class Sending:
         self._doubt = clock.callLater(wait, self._doubted) if way.chain.endsInHTTP else None
         self._probing: Deferred[Any] | None = None
 
-    def send(self, request: h11.Request, exchange: Exchange, inform: Callable[[ResponseHead], None]) -> None:
-        """Send the head, and the content as it comes. Whatever becomes of it is told."""
-        origin = self.way.origin
-        headed = origin.ask(request, inform)
-        if exchange.head.hasBody:
-            origin.transport.registerProducer(exchange, True)
-            exchange.pour(Upload(origin, self.patience, self._spoilt))
+    def send(self, inform: Callable[[ResponseHead], None]) -> None:
+        """
+        Send the head, and the content as it comes. Whatever becomes of it is told.
+
+        @param inform: takes the interim heads.
+        """
+        question, origin = self._question, self.way.origin
+        headed = origin.ask(question.to(self.way.chain), inform)
+        if question.head.hasBody:
+            origin.transport.registerProducer(question.content, True)
+            question.content.pour(Upload(origin, self.patience, self._spoilt))
         else:
             origin.finish(())
         headed.addCallbacks(self._headed, self._headless)
@@ -165,7 +167,7 @@ class Sending:
 
     async def _probe(self) -> None:
         chain = self.way.chain
-        if not await isAlive(self._clock, chain, self._target.authority, self._ears.listen(chain, self._clock)):
+        if not await isAlive(self._clock, chain, self._question.target.authority, self._ears.listen(chain, self._clock)):
             self._probing = None
             refusal = Refusal("PS-UP15", chain=chain.name)
             self.found.blamed(refusal)

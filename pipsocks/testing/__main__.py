@@ -59,6 +59,8 @@ def main(reactor: Any, *arguments: str) -> Deferred[None]:
     parser = options()
     chosen = parser.parse_args(arguments)
 
+    began = time.monotonic()
+
     def write(line: str) -> None:
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
@@ -72,7 +74,7 @@ def main(reactor: Any, *arguments: str) -> Deferred[None]:
     try:
         server = Server(
             reactor, kinds[chosen.kind], chosen.fault, seed=chosen.seed, host=host, port=port,
-            tls=_certificate(chosen.tls), log=lines(write, time.monotonic),
+            tls=_certificate(chosen.tls), log=lines(write, lambda: time.monotonic() - began),
         )  # fmt: skip
         write(str(server.listen()))
     except FaultUnknown as unknown:

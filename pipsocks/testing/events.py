@@ -71,15 +71,13 @@ class Events:
         return self.named(name)
 
 
-def lines(write: Callable[[str], None], seconds: Callable[[], float], **always: Any) -> Log:
+def lines(write: Callable[[str], None], elapsed: Callable[[], float], **always: Any) -> Log:
     """
-    A log of one JSON object a line: ``event``, ``ms`` since now by the clock `seconds`, `always`, and the values.
+    A log of one JSON object a line: ``event``, ``ms`` from the seconds that have `elapsed`, `always`, and the values.
 
     Everything but ASCII is escaped, so that nothing of a client's reaches a terminal.
     """
-    began = seconds()
-
     def log(event: str, values: dict[str, Any]) -> None:
-        write(json.dumps({"event": event, "ms": round((seconds() - began) * 1000, 1), **always, **values}))
+        write(json.dumps({"event": event, "ms": round(elapsed() * 1000, 1), **always, **values}))
 
     return log

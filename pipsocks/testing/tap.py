@@ -132,10 +132,11 @@ def build(reactor: Any, settings: Settings, say: Callable[[str], None]) -> IServ
             hint = 'log is a file, "-" for standard output, or "" for none'
             raise StartError(Problem(f"cannot write the log: {words}", settings.log, hint)) from None
         write = _printer(file)
+    began = time.monotonic()
     servers: list[Server] = []
     told = []
     for each in settings.listeners:
-        log: Log = lines(write, time.monotonic, listener=each.name) if settings.log else nowhere
+        log: Log = lines(write, lambda: time.monotonic() - began, listener=each.name) if settings.log else nowhere
         server = Server(
             reactor, each.kind, each.faults, seed=each.seed, host=each.host, port=each.port, tls=each.tls, log=log
         )

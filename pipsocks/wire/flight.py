@@ -38,11 +38,11 @@ FLIGHT_LIMIT: Final = 16 * 1024
 _STARTS: Final = (b"GET /", b"HEAD /")
 _LINE: Final = re.compile(rb"(?:GET|HEAD) /[\x21-\x7e]*+ HTTP/1\.[01]\r\n")
 
-# Content, or what may come to it; another protocol; and what makes some frameworks take a GET for another method.
+_CONTENT: Final = frozenset((b"content-length", b"transfer-encoding"))
+
+# Content that is to come; another protocol; and what makes some frameworks take a GET for another method.
 _DOUBTFUL: Final = frozenset(
     (
-        b"content-length",
-        b"transfer-encoding",
         b"expect",
         b"upgrade",
         b"http2-settings",
@@ -152,8 +152,16 @@ class Flight:
         return Kind.REQUEST if plain and alone else Kind.OTHER
 
 
+def isPlain(head: RequestHead) -> bool:
+    """Whether no field in a GET's or HEAD's head makes one doubt that it does nothing, even when it arrives twice."""
+    return _DOUBTFUL.isdisjoint(_names(head)) and b"upgrade" not in listed(head.all(b"connection"))
+
+
 def _isAll(head: RequestHead) -> bool:
     """Whether nothing in a GET's or HEAD's head makes one doubt that it is the whole request."""
+    return isPlain(head) and _CONTENT.isdisjoint(_names(head))
+
+
+def _names(head: RequestHead) -> list[bytes]:
     # CGI and WSGI take an underscore for a hyphen.
-    names = [name.lower().replace(b"_", b"-") for name, _ in head.fields]
-    return _DOUBTFUL.isdisjoint(names) and b"upgrade" not in listed(head.all(b"connection"))
+    return [name.lower().replace(b"_", b"-") for name, _ in head.fields]

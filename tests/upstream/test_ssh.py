@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import socket
 from typing import Any
 
 from twisted.internet import reactor
@@ -17,13 +15,12 @@ from pipsocks.gateway.stream import FarStream
 from pipsocks.model import Destination
 from pipsocks.relay import Relays
 from pipsocks.upstream.chain import Chain
-from pipsocks.upstream.dial import Dial
 from pipsocks.upstream.parse import parseChain
 from tests.functional.processes import shared
 from tests.loopback import Talk
 from tests.relay.rig import Feed, Peer
 from tests.upstream.rig import unusedPort
-from tests.upstream.sshrig import SSHCase, Server
+from tests.upstream.sshrig import Server, SSHCase
 
 
 class RealCase(SSHCase):

@@ -115,7 +115,12 @@ class HandshakeTests(LineCase):
 
             def connectionMade() -> None:
                 transport.transport.write(b"all that you do here is recorded\r\n")
-                reactor.callLater(0.05, begin)  # type: ignore[attr-defined]
+                transport.transport.pauseProducing()
+                reactor.callLater(0.05, later)  # type: ignore[attr-defined]
+
+            def later() -> None:
+                begin()
+                transport.transport.resumeProducing()
 
             transport.connectionMade = connectionMade
             return transport

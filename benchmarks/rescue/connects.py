@@ -1,0 +1,49 @@
+"""Scenario 2: every exit of four fails 30 % of connects at random."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+
+from benchmarks.rescue import clients
+from benchmarks.rescue.exits import KINDS, Listener, listening, pool
+from benchmarks.rescue.figures import Figure, Ground, atMost, missing, share
+from benchmarks.rescue.proxies import Proxy, running
+
+TITLE = "Every exit of four fails 30 % of connects at random (refused, closed, reset, 01, 503)"
+AT_ONCE = 16
+FAULTS = ("6% reset", "6% close", "6% asked-reset", "6% reply=1", "6% status=503")
+"""
+A port cannot refuse one connection and take the next: one that is reset as soon as it is made stands for it. The
+second kind of reset comes when the exit was asked.
+"""
+
+
+def run(proxy: Proxy, ground: Ground) -> Iterator[Figure]:
+    """Tunnels to an echo, by each protocol and over each kind of exits."""
+    data = bytes(range(256))
+    with listening(ground.folder / "origin", [Listener("echo", "echo")]) as origin:
+        hosts = {"echo.example:7": origin.ports["echo"]}
+        for kind, schemes in KINDS.items():
+            for protocol in ("socks", "http"):
+                for strategy in ("order", "round-robin"):
+                    what = f"{kind}, {protocol.upper()} port, {strategy}"
+                    if reason := proxy.cannot(protocol, schemes):
+                        yield missing(what, reason)
+                        break
+                    folder = ground.folder / what.replace(" ", "-")
+                    with (
+                        pool(folder / "pool", schemes, [FAULTS] * len(schemes), ground.seed, hosts) as exits,
+                        running(proxy, exits.exits, folder / "proxy", strategy=strategy) as it,
+                    ):
+                        before = exits.running.dials()
+                        way = clients.Way(protocol, it.ports[protocol])
+                        one = functools.partial(clients.echoed, way, "echo.example", 7, data)
+                        outcomes = clients.crowd([one] * ground.size.tunnels, AT_ONCE)
+                        dials = exits.running.dials() - before
+                    failed = clients.failures(outcomes)
+                    good = sum(not outcome.failure for outcome in outcomes)
+                    yield share(f"{what}: tunnels that succeed", good, len(outcomes), 99.8)
+                    if failed:
+                        yield Figure(f"{what}: what went wrong", "", "; ".join(failed)[:300], None)
+                    yield atMost(f"{what}: dials per tunnel", dials / len(outcomes), 1.5)

@@ -1,0 +1,137 @@
+"""Which way a request takes, and which it takes next: each chain once (behaviour, section 5)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from twisted.internet.defer import Deferred, fail
+from twisted.python.failure import Failure
+
+from pipsocks.forward.origin import Origin, OriginFactory
+from pipsocks.forward.pool import Pool, Way
+from pipsocks.forward.probe import Ears
+from pipsocks.gateway.doubt import noneWorked
+from pipsocks.gateway.found import Found
+from pipsocks.gateway.judge import Judge
+from pipsocks.gateway.seam import Chain, Plan
+from pipsocks.gateway.session import Session
+from pipsocks.model import Attempt
+from pipsocks.refusal import Refusal
+
+AGAIN_SECONDS: Final = 3.0
+"""How long another way is searched for."""
+
+LATEST: Final = 10.0
+"""Seconds after the client's request, from which on no other way is searched for."""
+
+
+class Ways:
+    """
+    The ways of one request, one after the other.
+
+    @ivar asked: the chains that were asked.
+    """
+
+    def __init__(self, session: Session, judge: Judge, ears: Ears, further: bool = False) -> None:
+        """
+        @param session: its route is known.
+        @param further: the first search is not the session's first, so that all of it is paid for.
+        """
+        self.asked: list[Chain] = []
+        self._session = session
+        self._judge = judge
+        self._ears = ears
+        self._further = further
+        self._destination = session.request.destination
+        self._unreached: list[Chain] = []  # overtaken ones too
+        self._said: dict[Chain, Refusal] = {}  # of the destination, without having been asked
+        self._failures: dict[Chain, Refusal] = {}
+
+    @property
+    def chains(self) -> list[Chain]:
+        """All of them."""
+        return [chain for tier in self._session.plan for chain in tier]
+
+    def resting(self, pool: Pool, repeatable: bool) -> tuple[Way, Found[Origin]] | None:
+        """A connection that waits in `pool`, over a chain that one would ask first as well."""
+        session, destination = self._session, self._destination
+        memory = session.gateway.memory
+        # A connection that waits was judged for its destination; but one to an HTTP hop leads anywhere.
+        afar = self._judge.afar(destination)
+        chains = [
+            chain
+            for chain in self.chains
+            if (afar is None or not chain.endsInHTTP)
+            and chain.health.live
+            and not memory.isLast(chain.health, destination)
+        ]
+        way = pool.take(chains, destination, repeatable)
+        if way is None:
+            return None
+        self.asked.append(way.chain)
+        session.entry.attempted(Attempt(way.chain.name, "", "reused", 0.0))
+        return way, Found(way.chain, way.origin, way.chain.health.begin(), destination, memory)
+
+    async def first(self) -> tuple[Way, Found[Origin]]:
+        """
+        Search for a way.
+
+        @raise Refusal: there is none.
+        """
+        return self._take(await self._session.search(self._reach, further=self._further))
+
+    async def another(self, left: Plan) -> tuple[Way, Found[Origin]]:
+        """
+        Search for another way by what is `left` of the plan, in less time.
+
+        @raise Refusal: there is none.
+        """
+        said = list(self._said.items())
+        return self._take(await self._session.search(self._reach, AGAIN_SECONDS, left, said=said, further=True))
+
+    def left(self, kept: bool) -> Plan:
+        """
+        What is left of the plan, if it is not too late for another way. Its tiers stay, even where nothing is in them.
+
+        @param kept: an answer is in hand: nobody is made to wait for a chain that could not be reached a moment ago.
+        """
+        session = self._session
+        if session.gateway.clock.seconds() - session.began > LATEST:
+            return []
+        out = [*self.asked, *(self._unreached if kept else ())]
+        left = [[chain for chain in tier if not any(chain is each for each in out)] for tier in session.plan]
+        return left if any(left) else []
+
+    def failed(self, chain: Chain, refusal: Refusal) -> None:
+        """The request came to nothing over `chain`."""
+        self._failures[chain] = refusal
+
+    def forget(self, chain: Chain) -> None:
+        """It may be asked anew."""
+        self.asked.remove(chain)
+
+    def told(self, failure: Refusal) -> Refusal:
+        """What to say when several chains failed, of which one at least had taken the request."""
+        if len({each.slug.code for each in self._failures.values()}) <= 1:
+            return failure
+        return noneWorked([(chain.name, refusal) for chain, refusal in self._failures.items()])
+
+    def _take(self, found: Found[Origin]) -> tuple[Way, Found[Origin]]:
+        self.asked.append(found.chain)
+        return Way(found.chain, self._destination, found.reached), found
+
+    def _reach(self, chain: Chain) -> Deferred[Origin]:
+        if chain.endsInHTTP and (refusal := self._judge.afar(self._destination)) is not None:
+            return fail(refusal)
+        endpoint = chain.reachLast() if chain.endsInHTTP else chain.connect(self._destination, self._judge)
+        connecting: Deferred[Origin] = endpoint.connect(  # type: ignore[assignment]
+            OriginFactory(self._ears.listen(chain, self._session.gateway.clock))
+        )
+
+        def failed(failure: Failure) -> Failure:
+            self._unreached.append(chain)
+            if isinstance(failure.value, Refusal):
+                self._said[chain] = self._failures[chain] = failure.value
+            return failure
+
+        return connecting.addErrback(failed)
