@@ -16,11 +16,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.rescue import connects
+from benchmarks.rescue import connects, flights
 from benchmarks.rescue.figures import FULL, QUICK, Ground
 from benchmarks.rescue.proxies import PIPSOCKS
 
-SCENARIOS = {2: connects}
+SCENARIOS = {2: connects, 3: flights}
 PROXIES = (PIPSOCKS,)
 
 

@@ -12,8 +12,10 @@ from benchmarks.rescue.proxies import Proxy, running
 
 TITLE = "Every exit of four fails 30 % of connects at random (refused, closed, reset, 01, 503)"
 AT_ONCE = 16
-FAULTS = ("6% reset", "6% close", "6% asked-reset", "6% reply=1", "6% status=503")
+FAULTS = ("6% reset", "6% close", "6% asked-reset", "12% status=503")
 """
+The last is reply 01 of an exit that is asked in SOCKS.
+
 A port cannot refuse one connection and take the next: one that is reset as soon as it is made stands for it. The
 second kind of reset comes when the exit was asked.
 """

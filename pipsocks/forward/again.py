@@ -8,7 +8,6 @@ import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from pipsocks.forward.fields import responseFields
 from pipsocks.forward.origin import Origin
 from pipsocks.forward.patience import Patience
 from pipsocks.forward.pool import Pool, Way
@@ -177,10 +176,7 @@ class Asking:
             patience = max(SHARE_LEAST, min(patience, share))
         sending = Sending(way, found, self._question, self._clock, self._ears, self, session.began, patience)
         self._sendings.append(sending)
-        sending.send(self._inform)
-
-    def _inform(self, head: ResponseHead) -> None:
-        self._question.inform(head)
+        sending.send()
 
     # what becomes of a sending
 

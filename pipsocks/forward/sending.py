@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -84,14 +83,10 @@ class Sending:
         self._doubt = clock.callLater(wait, self._doubted) if way.chain.endsInHTTP else None
         self._probing: Deferred[Any] | None = None
 
-    def send(self, inform: Callable[[ResponseHead], None]) -> None:
-        """
-        Send the head, and the content as it comes. Whatever becomes of it is told.
-
-        @param inform: takes the interim heads.
-        """
+    def send(self) -> None:
+        """Send the head, and the content as it comes. Whatever becomes of it is told."""
         question, origin = self._question, self.way.origin
-        headed = origin.ask(question.to(self.way.chain), inform)
+        headed = origin.ask(question.to(self.way.chain), question.inform)
         if question.head.hasBody:
             origin.transport.registerProducer(question.content, True)
             question.content.pour(Upload(origin, self.patience, self._spoilt))

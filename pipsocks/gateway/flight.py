@@ -8,7 +8,7 @@ Only what `pipsocks.wire.flight` calls replayable goes again, and nothing once a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
@@ -16,10 +16,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pipsocks.gateway.found import Found
+from pipsocks.gateway.joined import died, join, unanswered
 from pipsocks.gateway.seam import Chain
 from pipsocks.gateway.search import Stages, stages
 from pipsocks.gateway.stream import HELD_LIMIT, FarStream, Stream
-from pipsocks.model import Attempt, Ended
+from pipsocks.model import Attempt
 from pipsocks.refusal import Refusal
 from pipsocks.wire.flight import Flight, Kind
 
@@ -41,9 +42,6 @@ SILENCE: Final = 4.0
 HALF: Final = 1.0
 """Seconds that a ClientHello has to be completed in, of which one half was there when the upstream died."""
 
-LEFT: Final = 2.0
-"""A client that leaves after so many seconds of silence has told something of the chain."""
-
 DEATHS: Final = 5
 ITSELF: Final = 2
 """How often a chain is asked again that is the only live one: a rotating gateway gives another exit."""
@@ -52,63 +50,13 @@ Reach = Callable[[Chain], Deferred[FarStream]]
 _log = Logger()
 
 
-class Relays(Protocol):
-    """What joins two streams."""
-
-    def kind(self, near: Stream, far: Stream) -> str:
-        """What the journal calls the relay that would join them."""
-
-    def join(
-        self, near: Stream, far: Stream, done: Callable[[Ended], None], heard: Callable[[], None] | None = None
-    ) -> str:
-        """
-        Join them, and return the kind.
-
-        `heard` is called once, when the first byte comes from `far`; `done` once, when both are over. Either may be
-        during the call.
-        """
-
-
 def fly(session: Session, near: Stream, found: Found[FarStream], reach: Reach) -> None:
     """Carry the first flight from the client to the way that was `found`, and hand both to the relay."""
     every = [chain for tier in session.plan for chain in tier]
     if not session.group.retry.replay or (len(every) == 1 and every[0].direct):
-        _relay(session, near, found)
+        join(session, near, found)
     else:
         _Flying(session, near, found, reach, every).begin()
-
-
-def _relay(
-    session: Session, near: Stream, found: Found[FarStream], carried: int = 0, since: float | None = None
-) -> None:
-    """
-    Let the relay have both, until the tunnel is over; what becomes of it is told to its chain's health.
-
-    @param carried: bytes that have gone from the client to the far side already; the last of them at `since`.
-    """
-    gateway, entry = session.gateway, session.entry
-
-    def done(ended: Ended) -> None:
-        up = carried + ended.up
-        if not ended.clientFirst:
-            found.failed(died(found))
-        elif up and gateway.clock.seconds() - (session.began if since is None else since) >= LEFT:
-            found.failed(silent(found))
-        found.close()
-        entry.close(Ended(ended.token, up, ended.down, reason=ended.reason))
-
-    entry.relay = gateway.relays.kind(near, found.reached)
-    gateway.relays.join(near, found.reached, done, found.spoke)
-
-
-def died(found: Found[FarStream]) -> Refusal:
-    """What a tunnel that ends before its first byte says of its chain."""
-    return Refusal("PS-UP30", chain=found.chain.name, where=str(found.destination))
-
-
-def silent(found: Found[FarStream]) -> Refusal:
-    """What a tunnel in which the flight stays unanswered says of its chain."""
-    return Refusal("PS-UP31", chain=found.chain.name, where=str(found.destination))
 
 
 class _Flying:
@@ -283,7 +231,7 @@ class _Flying:
         former = self._found
         former.reached.watch(None)
         if not self._dead:
-            self._note(silent(former))
+            self._note(unanswered(former))
             former.reached.transport.abortConnection()
         former.close()
         self._found, self._dead, self._born = found, False, self._clock.seconds()
@@ -362,4 +310,4 @@ class _Flying:
         if self._paused:
             self._near.transport.resumeProducing()
         self._session.entry.sni = self._kept.sni
-        _relay(self._session, self._near, self._found, self._up, self._since)
+        join(self._session, self._near, self._found, self._up, self._since)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Generic, Protocol, TypeVar
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
@@ -48,11 +48,12 @@ def stages(
     @param without: chains that are not asked.
     @param lost: those that have failed the session before, or were too slow for it: the last of each tier.
     """
-    left, behind = set(map(id, without)), set(map(id, lost))
+    given, behind = set(map(id, without)), set(map(id, lost))
     for tier in plan:
-        live = [chain for chain in tier if chain.health.live and id(chain) not in left]
+        live = [chain for chain in tier if chain.health.live and id(chain) not in given]
+        given.update(map(id, live))
         yield sorted(live, key=lambda chain: (memory.isLast(chain.health, destination), id(chain) in behind))
-    rest = [chain for tier in plan for chain in tier if not chain.health.live and id(chain) not in left]
+    rest = [chain for tier in plan for chain in tier if id(chain) not in given]
     yield sorted((chain for chain in rest if chain.health.askable), key=lambda chain: chain.health.lateness)
 
 
@@ -115,7 +116,7 @@ class Search(Generic[T]):
     ) -> None:
         """
         @param total: seconds for the whole search; the group's, by default.
-        @param chains: what to ask, if not all of `plan`.
+        @param chains: what to ask, if not all of `plan`; none but these is asked again either.
         @param said: what chains have told of the destination already.
         @param further: this is no session's first search, so that its first attempt is paid for like the others.
         @param lost: chains that failed the session, or were too slow for it, to which those of this search are added.
@@ -133,6 +134,7 @@ class Search(Generic[T]):
             self._findings.add(chain, refusal)
         self._lostChains = [] if lost is None else lost
         self._stages = stages(plan, destination, memory, lost=self._lostChains) if chains is None else chains
+        self._everyone = chains is None
         self._untried: deque[Chain] = deque()
         self._again: deque[Chain] = deque()
         self._asked: list[Chain] = []
@@ -201,7 +203,7 @@ class Search(Generic[T]):
             self._again.popleft()
         live = self._findings.live
         if not self._again:
-            self._again = deque(chain for chain in live if self._findings.isUsable(chain))
+            self._again = deque(chain for chain in live if self._findings.isUsable(chain) and self._mayAskAgain(chain))
         if not self._again:
             self._conclude()
             return
@@ -214,6 +216,9 @@ class Search(Generic[T]):
             return
         self._resting = self._again.popleft()
         self._wakeAt(self._clock.seconds() + pause)
+
+    def _mayAskAgain(self, chain: Chain) -> bool:
+        return self._everyone or any(chain is each for each in self._asked)
 
     # an attempt
 
@@ -231,8 +236,10 @@ class Search(Generic[T]):
             slow=float("inf") if slow is None else now + slow,
         )
         self._running.append(going)
-        asking = self._reach(chain)
+        asking = maybeDeferred(self._reach, chain)
         going.asking = asking  # type: ignore[assignment]
+        if self._over:  # the client left while it was being asked
+            asking.cancel()
         asking.addCallbacks(self._won, self._lost, callbackArgs=(going,), errbackArgs=(going,))
         asking.addErrback(self._broken)
         self._schedule()

@@ -12,8 +12,9 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from pipsocks.gateway.counts import Counts
-from pipsocks.gateway.flight import Relays, fly
+from pipsocks.gateway.flight import fly
 from pipsocks.gateway.found import Found
+from pipsocks.gateway.joined import Relays
 from pipsocks.gateway.judge import Guard, Judge
 from pipsocks.gateway.memory import Memory
 from pipsocks.gateway.seam import Chain, Group, Plan

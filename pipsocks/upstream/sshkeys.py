@@ -6,8 +6,7 @@ import os
 from typing import Any, Final, Protocol
 
 import attrs
-from cryptography.exceptions import UnsupportedAlgorithm
-from twisted.conch.ssh.keys import BadKeyError, EncryptedKeyError, Key
+from twisted.conch.ssh.keys import EncryptedKeyError, Key
 
 from pipsocks.upstream.settings import SSHSettings
 from pipsocks.upstream.sshagent import Agent, AgentFailed, connectAgent
@@ -76,10 +75,8 @@ def readKey(settings: SSHSettings) -> FileKey | PublicKey:
         return _parsed(data, passphrase)
     except EncryptedKeyError:
         pass
-    except (BadKeyError, UnsupportedAlgorithm):
+    except Exception:  # conch trusts what it reads: of what is no key it raises whatever it may
         raise ValueError(f"no private key, or not with that passphrase: {path}") from None
-    except Exception as error:  # conch trusts what it reads
-        raise ValueError(f"no key: {path}: {type(error).__name__}") from None
     try:
         return PublicKey(_parsed(_read(f"{path}.pub"), None).blob)
     except OSError:

@@ -125,11 +125,9 @@ class Line(SSHClientTransport):
         self.usable = False
 
     def close(self) -> None:
-        """Take leave, and close; who still has a tunnel loses it."""
+        """Take leave, once it is ready, and close; who still has a tunnel loses it."""
         self.usable = False
-        if not self.ready.called:
-            self._fail(ofEnd(False, None, False, self._manners.hop, self._manners.hop))
-        elif not self.gone.called:
+        if not self.gone.called:
             self._stopTimer()
             self._timer = self._manners.reactor.callLater(FAREWELL, self._abort)
             transport: Any = self.transport
@@ -196,8 +194,6 @@ class Line(SSHClientTransport):
     def dataReceived(self, data: bytes) -> None:
         """Take what the hop sends; what makes no sense ends the connection."""
         self.heard += 1
-        if self.gone.called:
-            return
         if not self.gotVersion and not _VERSION.search(self.buf + data):
             # Conch would take a line before the version (RFC 4253, section 4.2) for a message.
             self.buf += data

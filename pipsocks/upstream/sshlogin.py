@@ -101,10 +101,6 @@ class Userauth:
         else:
             reply.callback((messageNum, Fields(packet)))
 
-    def logPrefix(self) -> str:
-        """The service's name in Twisted's log."""
-        return "ssh"
-
     def _failed(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
             self.done.errback(failure)

@@ -194,10 +194,6 @@ class Tunnels:
         else:
             handler(Fields(packet))
 
-    def logPrefix(self) -> str:
-        """The service's name in Twisted's log."""
-        return "ssh"
-
     # what channels ask for
 
     @property

@@ -243,7 +243,9 @@ class SSHTests(SynchronousTestCase):
                 Login("me", Secret(HIDDEN)),
                 ssh=SSHSettings(str(self.locked), Secret(HIDDEN), known, False),
             ),
-            hop(f"ssh://me:{HIDDEN}@bastion.example:2222?key={self.locked}&passphrase={HIDDEN}&known_hosts={known}&agent=off"),
+            hop(
+                f"ssh://me:{HIDDEN}@bastion.example:2222?key={self.locked}&passphrase={HIDDEN}&known_hosts={known}&agent=off"
+            ),
         )
         hops = parseChain("socks5h://a:1080,ssh://me@b,http://c:3128").hops
         self.assertEqual(["socks5h", "ssh", "http"], [each.scheme for each in hops])

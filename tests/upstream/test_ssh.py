@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from typing import Any
 
+import attrs
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -12,15 +15,16 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 
 from pipsocks.gateway.stream import FarStream
-from pipsocks.model import Destination
+from pipsocks.model import Destination, Secret
 from pipsocks.relay import Relays
 from pipsocks.upstream.chain import Chain
+from pipsocks.upstream.dial import Dial
 from pipsocks.upstream.parse import parseChain
-from tests.functional.processes import shared
+from tests.functional.processes import ROOT, shared
 from tests.loopback import Talk
 from tests.relay.rig import Feed, Peer
 from tests.upstream.rig import unusedPort
-from tests.upstream.sshrig import Server, SSHCase
+from tests.upstream.sshrig import Server, SSHCase, login
 
 
 class RealCase(SSHCase):
@@ -336,3 +340,28 @@ class _To:
         from twisted.internet.endpoints import TCP4ClientEndpoint
 
         return TCP4ClientEndpoint(reactor, "127.0.0.1", self._port).connect(self._factory)
+
+
+class ValueTests(SSHCase):
+    """The hop as a value."""
+
+    def test_same(self) -> None:
+        """Hops of the same text are one, another way to it, or another login, makes another; no secret is shown."""
+        hop = self.hop(22, login("me", "hunter2"), passphrase=Secret("hunter3"))
+        self.assertEqual(hop, self.hop(22, login("me", "hunter2"), passphrase=Secret("hunter3")))
+        self.assertEqual(1, len({hop, self.hop(22, login("me", "hunter2"), passphrase=Secret("hunter3"))}))
+        self.assertNotEqual(hop, self.hop(22, login("me", "hunter3"), passphrase=Secret("hunter3")))
+        self.assertNotEqual(hop, attrs.evolve(hop, via=parseChain("http://a:1").hops))
+        self.assertNotIn("hunter", repr(hop))
+
+    def test_reach(self) -> None:
+        """The way to the hop itself is the way."""
+        way = Dial(self.network, Destination("a", 22))
+        self.assertIs(way, self.hop(22).reach(way, self.network))
+
+    def test_lazy(self) -> None:
+        """Who has no ssh hop does not import conch."""
+        modules = "pipsocks.service, pipsocks.endpoint, pipsocks.cli, pipsocks.tap"
+        program = f"import sys, {modules}; print([name for name in sys.modules if 'conch' in name])"
+        run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+        self.assertEqual("[]\n", run.stdout)

@@ -20,6 +20,7 @@ class FieldsTests(SynchronousTestCase):
     def test_short(self) -> None:
         """A message that ends too early is none."""
         for data, read in (
-            (b"\0\0\0", Fields.number), (b"", Fields.flag), (number(3) + b"ab", Fields.string), (b"\xff", Fields.string),
+            (b"\0\0\0", Fields.number), (b"", Fields.flag), (number(3) + b"ab", Fields.string),
+            (b"\xff", Fields.string), (b"", Fields.string),
         ):  # fmt: skip
             self.assertRaises(Malformed, read, Fields(data))

@@ -172,7 +172,7 @@ class ScriptedTests(LoginCase):
         bastion = await self.bastion()
         hop = self.hop(bastion.port)
         self.open(hop.over(Dial(self.network, hop.address, isHop=True), Destination("a", 1), self.network))
-        await self.turns(lambda: bastion.connections)
+        await self.turns(lambda: bastion.connections and bastion.connections[-1].of(90))
         self.assertEqual([(hop.user.encode(), b"none")], bastion.logins)
 
     async def test_password(self) -> None:
@@ -189,7 +189,7 @@ class ScriptedTests(LoginCase):
         key = generate("ed25519", self.directory / "key")
         hop = self.hop(bastion.port, login("me", "p:w"), key=str(key))
         self.open(hop.over(Dial(self.network, hop.address, isHop=True), Destination("a", 1), self.network))
-        await self.turns(lambda: bastion.connections)
+        await self.turns(lambda: bastion.connections and bastion.connections[-1].of(90))
         self.assertEqual([(b"me", b"none"), (b"me", b"publickey"), (b"me", b"password")], bastion.logins)
         seen.append(b"no more")
         refusal = await self.assertKeptOut(bastion.port, "me", "p:w", key=str(key), agent=True)
@@ -218,7 +218,7 @@ class ScriptedTests(LoginCase):
         agent = self.agent(key, generate("ed25519", self.directory / "second"))
         hop = self.hop(bastion.port, login("me", "pw"), agent=True)
         self.open(hop.over(Dial(self.network, hop.address, isHop=True), Destination("a", 1), self.network))
-        await self.turns(lambda: bastion.connections)
+        await self.turns(lambda: bastion.connections and bastion.connections[-1].of(90))
         self.assertEqual([b"none", b"publickey", b"publickey", b"password"], [method for _, method in bastion.logins])
         agent.stop()
 
@@ -234,7 +234,7 @@ class ScriptedTests(LoginCase):
         bastion = await self.bastion(admit=admit)
         hop = self.hop(bastion.port)
         self.open(hop.over(Dial(self.network, hop.address, isHop=True), Destination("a", 1), self.network))
-        await self.turns(lambda: bastion.connections)
+        await self.turns(lambda: bastion.connections and bastion.connections[-1].of(90))
 
     async def test_nonsense(self) -> None:
         """A failure that names no methods is no ssh."""
