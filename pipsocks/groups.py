@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import attrs
 
 from pipsocks.gateway.budget import Budget
@@ -13,6 +16,7 @@ from pipsocks.upstream.chain import Chain
 from pipsocks.upstream.dial import Network
 from pipsocks.upstream.group import Group
 from pipsocks.upstream.health import Health
+from pipsocks.upstream.probes import Probes
 from pipsocks.upstream.settings import ChainSettings, HopSettings
 
 Healths = dict[tuple[HopSettings, ...], Health]
@@ -30,6 +34,23 @@ def makeGroups(settings: Settings, network: Network) -> dict[str, Group]:
     straight = GroupSettings(DIRECT, (ChainSettings(),), retry=settings.retry)
     wanted = [*settings.groups, *([straight] if any(route.to == DIRECT for route in settings.routes) else [])]
     return {each.name: _makeGroup(each, network, healths) for each in wanted}
+
+
+def makeProbes(settings: Settings, groups: Mapping[str, Group], reactor: Any) -> list[Probes]:
+    """
+    What tries the chains out of those groups that have a target for it.
+
+    @raise StartError: no certificate could be verified for a target's name.
+    """
+    probes = []
+    for each in settings.groups:
+        if each.probe is not None:
+            try:
+                probes.append(Probes(reactor, each.name, groups[each.name].chains, each.probe))
+            except ValueError:  # Twisted verifies what IDNA 2008 calls a name: without underscores, for one
+                what = f"no certificate can be verified for {each.probe.host}"
+                raise StartError(Problem(what, f"groups.{each.name}.probe", "name another target")) from None
+    return probes
 
 
 def _makeGroup(settings: GroupSettings, network: Network, healths: Healths) -> Group:

@@ -14,18 +14,17 @@ from typing import Any, Final
 import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
-from twisted.python.failure import Failure
 
 from pipsocks.forward import Forward
 from pipsocks.front.descriptors import Descriptors
 from pipsocks.front.listener import HANDSHAKES, Clients, Listener, ListenerFactory
-from pipsocks.front.settings import ListenerSettings, place
+from pipsocks.front.listening import listen
+from pipsocks.front.settings import ListenerSettings
 from pipsocks.gateway.seam import Chain, Group
 from pipsocks.gateway.session import Gateway
-from pipsocks.model import Problem, StartError
+from pipsocks.groups import makeGroups, makeProbes
+from pipsocks.model import StartError
 from pipsocks.observe.journal import Journal, jsonLine, textLine
 from pipsocks.observe.systemd import Notify
 from pipsocks.observe.target import openTarget
@@ -36,7 +35,6 @@ from pipsocks.policy.rules import Guard
 from pipsocks.relay import Relays
 from pipsocks.settings import Settings
 from pipsocks.udp import Associations
-from pipsocks.groups import makeGroups
 from pipsocks.upstream.chain import Network
 from pipsocks.upstream.probes import Probes
 
@@ -44,13 +42,6 @@ PLAIN_CHECKERS: Final = frozenset({"htpasswd", "file", "unix"})
 """Checkers whose descriptions hold no secret."""
 
 Say = Callable[[str], None]
-
-BACKLOG: Final = 1024
-"""
-Clients that may wait to be accepted, where the description does not say how many.
-
-Beyond Twisted's 50 a client's system tries again after a second.
-"""
 
 LAST_WORDS: Final = 0.01
 """Seconds between the end of the last client's connection and the end of the process."""
@@ -84,11 +75,7 @@ def makeService(reactor: Any, settings: Settings, say: Say) -> ProxyService:
     limit = _raiseDescriptorLimit()
     clients = Clients(min(HANDSHAKES, limit // 4), Descriptors(reactor, limit))
     forward = Forward()
-    probes = [
-        Probes(reactor, group.name, group.chains, each.probe)
-        for each, group in zip(settings.groups, groups.values(), strict=False)
-        if each.probe is not None
-    ]
+    probes = makeProbes(settings, groups, reactor)
     service = ProxyService(reactor, settings, gateway, clients, say, probes)
     try:
         for listening in settings.listeners:
@@ -167,7 +154,7 @@ class ProxyService(Service):
 
         @raise StartError: the description is wrong, the port is busy, or it would be an open proxy.
         """
-        port = _listen(self._reactor, settings, ListenerFactory(listener))
+        port = listen(self._reactor, settings, ListenerFactory(listener))
         bound = Bound(settings, listener, port)
         self._bound.append(bound)
         if self._clients.descriptors is not None:
@@ -265,42 +252,12 @@ class ProxyService(Service):
         self._clients.abort()
 
 
-def _listen(reactor: Any, settings: ListenerSettings, factory: ListenerFactory) -> IListeningPort:
-    try:
-        listening = serverFromString(reactor, settings.endpoint).listen(factory)
-    except Exception as error:
-        # Twisted's parsers raise what their arguments happen to raise: ValueError, TypeError, KeyError, OSError.
-        hint = "write 1080, 127.0.0.1:1080, [::1]:1080 or a Twisted endpoint description (tcp:1080:interface=127.0.0.1)"
-        raise StartError(Problem(f"cannot listen on {settings.endpoint!r}: {error}", settings.source, hint)) from None
-    outcome: list[IListeningPort | Failure] = []
-    listening.addBoth(outcome.append)
-    port: Any = outcome[0] if outcome else None
-    if isinstance(port, Failure):
-        raise StartError(listenProblem(settings, port.value))
-    if port is None:
-        raise StartError(Problem(f"{settings.endpoint!r} does not listen at once", settings.source))
-    if place(settings.endpoint) is not None and "backlog=" not in settings.endpoint:
-        port.socket.listen(BACKLOG)
-    found: IListeningPort = port
-    return found
-
-
-def listenProblem(settings: ListenerSettings, error: BaseException | None) -> Problem:
-    """What to say of a port that cannot be had."""
-    cause = error.socketError if isinstance(error, CannotListenError) else error
-    text = getattr(cause, "strerror", None) or str(cause)
-    hint = "stop what listens there (ss -ltnp shows it), or choose another port"
-    if isinstance(cause, PermissionError):
-        hint = "choose a port from 1024 on, or give the service CAP_NET_BIND_SERVICE"
-    return Problem(f"cannot listen on {settings.endpoint}: {text}", settings.source, hint)
-
-
 def startLines(bound: Sequence[Bound], gateway: Gateway, notices: Sequence[str]) -> list[str]:
     """What a start prints: notices, one line per listener, one for the chains, and how to set a shell up."""
     names = {"socks": "SOCKS5", "http": "HTTP"}
     lines = [f"pipsocks: {notice}" for notice in notices]
     lines += [f"pipsocks: {names[b.listener.protocol]} on {b.address}" for b in bound]
-    lines += [f"pipsocks: {_groupText(group)}" for group in gateway.groups.values() if group.chains]
+    lines.append(f"pipsocks: upstream {'; '.join(map(_groupText, gateway.groups.values()))}")
     reached = {b.listener.protocol: b for b in reversed(bound) if hasattr(b.port.getHost(), "host")}
     if reached:
         lines.append(
@@ -310,9 +267,9 @@ def startLines(bound: Sequence[Bound], gateway: Gateway, notices: Sequence[str])
 
 
 def _groupText(group: Group) -> str:
-    """A group's chains; the one of ``upstream`` needs no name."""
-    name = "upstream" if group.name == "default" else f"group {group.name}:"
-    return f"{name} {' | '.join(chain.describe() for chain in group.chains)}"
+    """A group's chains; that of ``upstream``, and ``direct``, need no name."""
+    chains = " | ".join(chain.describe() for chain in group.chains)
+    return chains if group.name in ("default", "direct") else f"{group.name}: {chains}"
 
 
 def _shellCommand(bound: Bound) -> str:

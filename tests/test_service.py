@@ -12,13 +12,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.trial.unittest import TestCase
 
+from pipsocks.front.listening import listenProblem
 from pipsocks.front.settings import ListenerSettings
 from pipsocks.gateway.settings import TimeoutSettings
 from pipsocks.model import Destination, StartError
 from pipsocks.observe.settings import JournalSettings
 from pipsocks.policy.passwords import store
 from pipsocks.policy.settings import RouteSettings
-from pipsocks.service import ProxyService, listenProblem, makeService
+from pipsocks.service import ProxyService, makeService
 from pipsocks.settings import GroupSettings, Settings
 from pipsocks.upstream.settings import ChainSettings, HopSettings, TLSSettings
 from tests.front.proxy import tick
