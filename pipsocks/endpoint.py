@@ -3,9 +3,9 @@ Chains for other programs: client endpoints that connect through upstream proxie
 
 `chainEndpoint` takes a chain as its text; ``pipsocks:HOST:PORT:chain=CHAIN`` is the same as an endpoint description
 for `twisted.internet.endpoints.clientFromString`. `groupEndpoint`, and ``pipsocks:HOST:PORT:group=NAME:config=FILE``,
-search a group of a configuration file for a way, as the proxy does. The hops themselves are `SocksHop` and `HTTPHop`:
-``over`` puts one around any endpoint. All of them fail with `Refusal`, whose text says which hop failed and how. See
-``docs/endpoints.rst``.
+search a group of a configuration file for a way, as the proxy does. The hops themselves are `SocksHop`, `HTTPHop`
+and `SSHHop`: ``over`` puts one around any endpoint. All of them fail with `Refusal`, whose text says which hop failed
+and how. See ``docs/endpoints.rst``.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ from pipsocks.upstream.dial import Network
 from pipsocks.upstream.group import Group
 from pipsocks.upstream.hop import HTTPHop, SocksHop
 from pipsocks.upstream.parse import fromEnvironment, parseChain
+from pipsocks.upstream.settings import SSHSettings
+from pipsocks.upstream.ssh import SSHHop
 from pipsocks.upstream.tls import clientTLS
 from pipsocks.wire.names import NameInvalid, parseHost, parsePort
 
@@ -45,6 +47,8 @@ __all__ = [
     "Network",
     "Refusal",
     "Secret",
+    "SSHHop",
+    "SSHSettings",
     "SocksHop",
     "chainEndpoint",
     "clientTLS",
@@ -58,7 +62,8 @@ def chainEndpoint(reactor: Any, chain: str, host: str, port: int) -> IStreamClie
     The way to a destination through a chain.
 
     Its `connect` fails with `Refusal`. Names are looked up at the last hop, unless that is ``socks5`` or ``socks4``;
-    a protocol with an attribute ``bound`` has it set to the address that a last SOCKS hop bound.
+    a protocol with an attribute ``bound`` has it set to the address that a last SOCKS hop bound. Names that were looked
+    up, and connections to ssh hops, are shared by all endpoints of one reactor.
 
     @param chain: ``direct``, or hops as ``--upstream`` takes them: ``socks5h://USER:PASSWORD@HOST:PORT,…``. A user or
         password may be ``${file:PATH}``, ``${env:NAME}`` or ``${credential:NAME}``.
@@ -66,7 +71,11 @@ def chainEndpoint(reactor: Any, chain: str, host: str, port: int) -> IStreamClie
     @raise ValueError: the chain, the host or the port is invalid; the text has no secrets in it.
     """
     destination = _destination(host, str(port))
-    return Chain(parseChain(chain, Secrets(os.environ).expand), Network(reactor)).connect(destination)
+    network = _networks.get(reactor) or _networks.setdefault(reactor, Network(reactor))
+    return Chain(parseChain(chain, Secrets(os.environ).expand), network).connect(destination)
+
+
+_networks: WeakKeyDictionary[Any, Network] = WeakKeyDictionary()
 
 
 def groupEndpoint(reactor: Any, config: str, group: str, host: str, port: int) -> IStreamClientEndpoint:

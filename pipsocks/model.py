@@ -114,7 +114,8 @@ class Ended:
     How a session ended: the outcome's token, the bytes from the client (`up`) and to it (`down`).
 
     `dropped` counts the datagrams of an association that went nowhere; `reason` says in words why there was none;
-    `clientFirst` tells of a tunnel whether it was the client that ended it.
+    `clientFirst` tells of a tunnel whether it was the client that ended it, and `silence` for how many seconds nothing
+    had moved in it then.
     """
 
     token: str
@@ -123,6 +124,7 @@ class Ended:
     dropped: int = 0
     reason: str = ""
     clientFirst: bool = attrs.field(default=False, eq=False)
+    silence: float = attrs.field(default=0.0, eq=False)
 
 
 class Entry(Protocol):

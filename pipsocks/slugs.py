@@ -269,7 +269,7 @@ SLUGS: Final = _table(
         "PS-UP07", "hop_nonsense", About.HOP, 502, 1, "http_protocol_error", "nonsense",
         "upstream {chain} does not speak {detail}",
         "The upstream's answer is not of the protocol that its URL names.",
-        "Check the scheme and the port of the upstream (socks5h://, http://, https://).",
+        "Check the scheme and the port of the upstream (socks5h://, http://, https://, ssh://).",
     ),
     Slug(
         "PS-UP08", "hop_tls", About.HOP, 502, 1, "tls_certificate_error", "TLS failed",
@@ -286,8 +286,8 @@ SLUGS: Final = _table(
     Slug(
         "PS-UP10", "hop_login", About.LOGIN, 502, 1, "http_upgrade_failed", "login",
         "upstream {chain} refused our login{detail}",
-        "The upstream wants a user and a password that it does not get from this configuration.",
-        "Check user and password in the upstream's URL, special characters percent-encoded.",
+        "The upstream wants a login that it does not get from this configuration.",
+        "Check user and password in the upstream's URL, special characters percent-encoded; for ssh:// the key.",
     ),
     Slug(
         "PS-UP11", "hop_forbids", About.RULES, 403, 2, "connection_refused", "forbids it",
@@ -298,7 +298,7 @@ SLUGS: Final = _table(
     Slug(
         "PS-UP12", "hop_command", About.ABILITY, 502, 7, "", "cannot connect",
         "upstream {chain} does not carry connections",
-        "The upstream does not know the command (SOCKS reply 07).",
+        "The upstream does not know the command (SOCKS reply 07), or opens no tunnels (ssh).",
         "Use another upstream.",
     ),
     Slug(
@@ -334,25 +334,25 @@ SLUGS: Final = _table(
     Slug(
         "PS-UP18", "hop_network", About.VAGUE, 502, 3, "destination_ip_unroutable", "network unreachable",
         "upstream {chain} has no route to {where}",
-        "The upstream answered with SOCKS reply 03.",
+        "The upstream answered with SOCKS reply 03, or said so by ssh.",
         "The destination may be unreachable from there; IPv6 may be missing there.",
     ),
     Slug(
         "PS-UP19", "hop_gateway_timeout", About.PLAIN, 504, 4, "connection_timeout", "timed out",
         "upstream {chain} timed out reaching {where}",
-        "The upstream answered with HTTP status 504.",
+        "The upstream answered with HTTP status 504, or said so by ssh.",
         "The destination may be down.",
     ),
     Slug(
         "PS-UP20", "hop_bad_gateway", About.PLAIN, 502, 4, "destination_unavailable", "bad gateway",
         "upstream {chain} cannot reach {where}",
-        "The upstream answered with HTTP status 502, or SOCKS reply 04.",
+        "The upstream answered with HTTP status 502, SOCKS reply 04, or said so by ssh.",
         "Check the destination's spelling; it may be down.",
     ),
     Slug(
         "PS-UP21", "hop_destination_refused", About.PLAIN, 502, 5, "connection_refused", "refused there",
         "{where} refused the connection of upstream {chain}",
-        "The upstream answered with SOCKS reply 05: the destination said no.",
+        "The upstream answered with SOCKS reply 05, or said so by ssh: the destination said no.",
         "Check host and port of the destination.",
     ),
     Slug(

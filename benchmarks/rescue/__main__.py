@@ -16,11 +16,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.rescue import connects, flights
+from benchmarks.rescue import connects, cuts, dead, flights, hedge, words
 from benchmarks.rescue.figures import FULL, QUICK, Ground
 from benchmarks.rescue.proxies import PIPSOCKS
 
-SCENARIOS = {2: connects, 3: flights}
+SCENARIOS = {2: connects, 3: flights, 4: cuts, 5: words, 6: dead, 7: hedge}
 PROXIES = (PIPSOCKS,)
 
 

@@ -93,13 +93,56 @@ async def _within(reader: asyncio.StreamReader, count: int) -> bytes:
         raise Failed(f"lost in the tunnel: {type(error).__name__}") from None
 
 
+class Secured:
+    """
+    TLS over a tunnel.
+
+    asyncio's own waits for ever where the tunnel ends during the handshake (Python 3.11).
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, context: ssl.SSLContext, host: str):
+        self._reader, self._writer = reader, writer
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._object = context.wrap_bio(self._in, self._out, server_hostname=host)
+
+    async def begin(self) -> None:
+        """Shake hands."""
+        await self._do(self._object.do_handshake)
+
+    async def write(self, data: bytes) -> None:
+        """Send."""
+        await self._do(lambda: self._object.write(data))
+
+    async def read(self) -> bytes:
+        """What comes next; nothing where the other side said that it was all."""
+        return await self._do(lambda: self._object.read(65536))
+
+    async def _do(self, step: Callable[[], T]) -> T:
+        while True:
+            try:
+                done = step()
+            except ssl.SSLWantReadError:
+                self._writer.write(self._out.read())
+                if not (data := await self._reader.read(65536)):
+                    raise Failed("lost in the tunnel: the end") from None
+                self._in.write(data)
+            else:
+                self._writer.write(self._out.read())
+                return done
+
+
 async def fetched(way: Way, host: str, port: int, context: ssl.SSLContext, path: str) -> bytes:
     """GET `path` by TLS through a tunnel, and return the body."""
     async with tunnel(way, host, port) as (reader, writer):
         try:
-            await writer.start_tls(context, server_hostname=host)
-            writer.write(request("GET", path, host))
-            return await body(reader)
+            secured = Secured(reader, writer, context, host)
+            await secured.begin()
+            await secured.write(request("GET", path, host))
+            plain = asyncio.StreamReader()
+            while data := await secured.read():
+                plain.feed_data(data)
+            plain.feed_eof()
+            return await body(plain)
         except (OSError, EOFError, asyncio.IncompleteReadError) as error:
             raise Failed(f"lost in the tunnel: {type(error).__name__}") from None
 

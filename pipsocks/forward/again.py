@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import attrs
@@ -17,8 +18,8 @@ from pipsocks.forward.sending import Sending
 from pipsocks.forward.ways import Ways
 from pipsocks.gateway.found import Found
 from pipsocks.gateway.judge import Judge
+from pipsocks.gateway.seam import Chain
 from pipsocks.gateway.search import SHARE_LEAST
-from pipsocks.gateway.seam import Chain, Plan
 from pipsocks.gateway.session import Session
 from pipsocks.model import Attempt
 from pipsocks.refusal import Refusal
@@ -72,8 +73,7 @@ class Asking:
         self, session: Session, judge: Judge, question: Question, pool: Pool, ears: Ears, further: bool = False
     ) -> None:
         """
-        @param session: its route is known.
-        @param further: it has asked for something before, so that all of this is paid for.
+        @param further: the session has asked for something before, so that all of this is paid for.
         """
         self._session = session
         self._clock = session.gateway.clock
@@ -91,7 +91,7 @@ class Asking:
 
     async def answer(self) -> Answer:
         """
-        The answer that counts.
+        The answer that counts. The session's route is known.
 
         @raise Refusal: there is none.
         """
@@ -128,20 +128,25 @@ class Asking:
             sending.found.close()
 
     @property
+    def asked(self) -> Sequence[Chain]:
+        """The chains that were asked."""
+        return self._ways.asked
+
+    @property
     def sent(self) -> int:
         """The bytes that went out, on all ways."""
         return sum(sending.way.origin.sent for sending in self._sendings)
 
     # a way
 
-    def _search(self, left: Plan | None) -> None:
-        """Search for a way; for another one, by what is `left` of the plan."""
+    def _search(self, left: Sequence[Chain] | None) -> None:
+        """Search for a way; for another one, over a chain of those that are `left`."""
         searching = Deferred.fromCoroutine(self._find(left))
         if not searching.called:
             self._searching = searching
         searching.addErrback(self.broken)
 
-    async def _find(self, left: Plan | None) -> None:
+    async def _find(self, left: Sequence[Chain] | None) -> None:
         try:
             way, found = await (self._ways.first() if left is None else self._ways.another(left))
         except Refusal as refusal:
@@ -171,8 +176,7 @@ class Asking:
         session, now = self._session, self._clock.seconds()
         patience = SILENCE_SECONDS
         if self._sendings:
-            others = sum(map(len, self._ways.left(kept=False)))
-            share = (session.began + session.group.retry.total - now) / (others + 1)
+            share = (session.began + session.group.retry.total - now) / (len(self._ways.left(kept=False)) + 1)
             patience = max(SHARE_LEAST, min(patience, share))
         sending = Sending(way, found, self._question, self._clock, self._ears, self, session.began, patience)
         self._sendings.append(sending)
@@ -215,7 +219,9 @@ class Asking:
             sending.excuse()
             if chain.endsInHTTP:
                 refusal = Refusal("PS-UP16", chain=chain.name)
-            sending.found.failed(Refusal("PS-UP30", chain=chain.name, where=str(self._destination)))
+            report = Refusal("PS-UP30", chain=chain.name, where=str(self._destination))
+            sending.found.failed(report)
+            self._ways.reported(chain, report)
         self.failed(sending, refusal, self._question.repeatable)
 
     def garbled(self, sending: Sending, text: str) -> None:

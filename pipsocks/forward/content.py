@@ -10,6 +10,7 @@ from pipsocks.forward.origin import Origin
 from pipsocks.forward.patience import Patience
 from pipsocks.forward.seam import Exchange, Fields
 from pipsocks.refusal import Refusal
+from pipsocks.wire.gate import GateError
 
 
 @attrs.frozen(eq=False)
@@ -36,17 +37,31 @@ class Upload:
         self._spoilt(refusal)
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Passing:
-    """Takes a response's content to the client, and lets the origin wait where the client does not read."""
+    """
+    Takes a response's content to the client, and lets the origin wait where the client does not read.
+
+    @ivar size: how much of it there may be; None: any amount.
+    @ivar came: the bytes so far.
+    """
 
     _origin: Origin
     _exchange: Exchange
     _patience: Patience
+    size: int | None = None
+    came: int = attrs.field(default=0, init=False)
 
     def write(self, data: bytes) -> None:
-        """A piece of it."""
+        """
+        A piece of it.
+
+        @raise GateError: it is more than there may be.
+        """
+        if self.size is not None and self.came + len(data) > self.size:
+            raise GateError(502, "more content than its range")
         self._patience.touch()
+        self.came += len(data)
         self._exchange.write(data)
 
     def pauseProducing(self) -> None:

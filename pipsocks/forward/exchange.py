@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from pipsocks.forward.again import Answer, Asking
-from pipsocks.forward.content import Passing
 from pipsocks.forward.fields import responseFields
 from pipsocks.forward.pool import Pool
 from pipsocks.forward.probe import Ears
+from pipsocks.forward.question import Question
+from pipsocks.forward.resume import Download
 from pipsocks.forward.seam import Exchange
 from pipsocks.gateway.judge import Judge
 from pipsocks.gateway.session import Gateway, Session
 from pipsocks.model import Ended, Entry
 from pipsocks.refusal import Refusal
-from pipsocks.wire.gate import Cut, GateError
+from pipsocks.wire.gate import Cut, GateError, ResponseHead
 from pipsocks.wire.target import AbsoluteTarget
 
 _log = Logger()
@@ -52,18 +55,25 @@ class Origins:
         @raise CancelledError: the client left, and its task was cancelled.
         """
         gateway, entry = session.gateway, session.entry
-        asking = Asking(session, self._judge, target, exchange, self._pool, self._ears)
+        question = Question(exchange.head, target, exchange, _teller(exchange, gateway), gateway.via)
+        asking = Asking(session, self._judge, question, self._pool, self._ears)
+        download = Download(session, self._judge, question, exchange, self._ears)
         answer, token, reason, switches = None, "ok", "", False
         try:
+            if (refusal := self._judge.before(session.request.destination)) is not None:
+                raise refusal
+            await session.route()
             answer = await asking.answer()
             switches = answer.head.status == 101
             if not switches:
-                await self._pass(answer, gateway, exchange)
+                head = answer.head
+                exchange.answer(head.status, head.reason, responseFields(head, via=gateway.via))
+                exchange.finish(await download.deliver(answer))
         except Refusal as refusal:
             token, reason = refusal.token, refusal.cause
             exchange.refuse(refusal)
         except (Cut, GateError):
-            token = "cut"
+            token, reason = "cut", download.reason
             exchange.cut()
         except CancelledError:
             token = "client_left"
@@ -76,7 +86,7 @@ class Origins:
             else:
                 exchange.cut()
         finally:
-            up = asking.sent
+            up = asking.sent + download.sent
             exchange.pour(None)
             exchange.drain(None)
             asking.end(answer)
@@ -85,16 +95,8 @@ class Origins:
                 _switch(answer, gateway, entry, exchange, up)
             else:
                 if answer is not None:
-                    self._keep(answer, gateway, whole=token == "ok")
+                    self._keep(download.answer or answer, gateway, whole=token == "ok")
                 entry.close(Ended(token, up, exchange.sent, reason=reason))
-
-    async def _pass(self, answer: Answer, gateway: Gateway, exchange: Exchange) -> None:
-        """The head, then the content as it comes and as fast as the client takes it."""
-        head, origin = answer.head, answer.way.origin
-        passing = Passing(origin, exchange, answer.patience)
-        exchange.drain(passing)
-        exchange.answer(head.status, head.reason, responseFields(head, via=gateway.via))
-        exchange.finish(await origin.deliver(passing))
 
     def _keep(self, answer: Answer, gateway: Gateway, whole: bool) -> None:
         origin = answer.way.origin
@@ -106,6 +108,11 @@ class Origins:
             origin.transport.loseConnection()
         else:
             origin.abort()
+
+
+def _teller(exchange: Exchange, gateway: Gateway) -> Callable[[ResponseHead], None]:
+    """Tells the client of interim heads."""
+    return lambda head: exchange.inform(head.status, head.reason, responseFields(head, via=gateway.via))
 
 
 def _switch(answer: Answer, gateway: Gateway, entry: Entry, exchange: Exchange, up: int) -> None:

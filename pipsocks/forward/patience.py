@@ -19,15 +19,17 @@ class Patience:
     Calls `over` once nothing has happened for 120 s; an hour where it is the client that is waited for.
 
     A `touch` only looks at the clock: the timer finds out by itself, when it is due, whether it is.
+
+    @ivar lapsed: nothing has happened for so long; `stalled`: and it was the client that was waited for.
     """
 
-    __slots__ = ("_clock", "_last", "_over", "_timer", "_waiting")
+    __slots__ = ("_clock", "_last", "_over", "_timer", "_waiting", "lapsed", "stalled")
 
     def __init__(self, clock: IReactorTime, over: Callable[[], None]) -> None:
         self._clock = clock
         self._over = over
         self._last = clock.seconds()
-        self._waiting = False
+        self._waiting = self.lapsed = self.stalled = False
         self._timer = clock.callLater(QUIET_SECONDS, self._look)
 
     def touch(self) -> None:
@@ -50,4 +52,5 @@ class Patience:
         if left > 0:
             self._timer = self._clock.callLater(min(left, QUIET_SECONDS), self._look)
         else:
+            self.lapsed, self.stalled = True, self._waiting
             self._over()

@@ -162,7 +162,9 @@ class Sending:
 
     async def _probe(self) -> None:
         chain = self.way.chain
-        if not await isAlive(self._clock, chain, self._question.target.authority, self._ears.listen(chain, self._clock)):
+        if not await isAlive(
+            self._clock, chain, self._question.target.authority, self._ears.listen(chain, self._clock)
+        ):
             self._probing = None
             refusal = Refusal("PS-UP15", chain=chain.name)
             self.found.blamed(refusal)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from twisted.internet.defer import Deferred, fail
@@ -13,7 +14,8 @@ from pipsocks.forward.probe import Ears
 from pipsocks.gateway.doubt import noneWorked
 from pipsocks.gateway.found import Found
 from pipsocks.gateway.judge import Judge
-from pipsocks.gateway.seam import Chain, Plan
+from pipsocks.gateway.seam import Chain
+from pipsocks.gateway.search import stages
 from pipsocks.gateway.session import Session
 from pipsocks.model import Attempt
 from pipsocks.refusal import Refusal
@@ -34,7 +36,6 @@ class Ways:
 
     def __init__(self, session: Session, judge: Judge, ears: Ears, further: bool = False) -> None:
         """
-        @param session: its route is known.
         @param further: the first search is not the session's first, so that all of it is paid for.
         """
         self.asked: list[Chain] = []
@@ -44,7 +45,7 @@ class Ways:
         self._further = further
         self._destination = session.request.destination
         self._unreached: list[Chain] = []  # overtaken ones too
-        self._said: dict[Chain, Refusal] = {}  # of the destination, without having been asked
+        self._said: dict[Chain, Refusal] = {}  # of the destination
         self._failures: dict[Chain, Refusal] = {}
 
     @property
@@ -80,18 +81,21 @@ class Ways:
         """
         return self._take(await self._session.search(self._reach, further=self._further))
 
-    async def another(self, left: Plan) -> tuple[Way, Found[Origin]]:
+    async def another(self, left: Sequence[Chain]) -> tuple[Way, Found[Origin]]:
         """
-        Search for another way by what is `left` of the plan, in less time.
+        Search for another way, over a chain of those that are `left`, in less time.
 
         @raise Refusal: there is none.
         """
+        session = self._session
+        out = [chain for chain in self.chains if not any(chain is each for each in left)]
+        order = stages(session.plan, self._destination, session.gateway.memory, out, session.lost)
         said = list(self._said.items())
-        return self._take(await self._session.search(self._reach, AGAIN_SECONDS, left, said=said, further=True))
+        return self._take(await session.search(self._reach, AGAIN_SECONDS, chains=order, said=said, further=True))
 
-    def left(self, kept: bool) -> Plan:
+    def left(self, kept: bool) -> list[Chain]:
         """
-        What is left of the plan, if it is not too late for another way. Its tiers stay, even where nothing is in them.
+        The chains that are left, if it is not too late for another way.
 
         @param kept: an answer is in hand: nobody is made to wait for a chain that could not be reached a moment ago.
         """
@@ -99,12 +103,15 @@ class Ways:
         if session.gateway.clock.seconds() - session.began > LATEST:
             return []
         out = [*self.asked, *(self._unreached if kept else ())]
-        left = [[chain for chain in tier if not any(chain is each for each in out)] for tier in session.plan]
-        return left if any(left) else []
+        return [chain for chain in self.chains if not any(chain is each for each in out)]
 
     def failed(self, chain: Chain, refusal: Refusal) -> None:
-        """The request came to nothing over `chain`."""
+        """The request came to nothing over `chain`, as the client may be told."""
         self._failures[chain] = refusal
+
+    def reported(self, chain: Chain, refusal: Refusal) -> None:
+        """What that says of the destination."""
+        self._said[chain] = refusal
 
     def forget(self, chain: Chain) -> None:
         """It may be asked anew."""

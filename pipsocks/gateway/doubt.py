@@ -46,7 +46,7 @@ class Findings:
     destination: Destination
     memory: Memory
     _said: dict[Chain, Refusal] = attrs.field(factory=dict, init=False)
-    _reports: dict[Chain, Refusal] = attrs.field(factory=dict, init=False)
+    _reports: dict[Chain, Refusal] = attrs.field(factory=dict, init=False)  # the plainest of each
     _count: int = attrs.field(default=0, init=False)
     _shut: bool = attrs.field(default=False, init=False)
 
@@ -56,7 +56,7 @@ class Findings:
             self._said[chain] = refusal
         self._shut = self._shut or refusal.about in _SHUT
         if refusal.about in REPORTS:
-            self._reports[chain] = refusal
+            self._reports[chain] = min(self._reports.get(chain, refusal), refusal, key=_plainness)
             self._count += 1
 
     def isUsable(self, chain: Chain) -> bool:
@@ -92,7 +92,8 @@ class Findings:
         if not self.reported:
             return False
         if len(live) > 1:
-            return self._allPlain or not self.memory.reachedLately(self.destination, (each.health for each in live))
+            healths = [chain.health for chain in live]
+            return self._allPlain(live) or not self.memory.reachedLately(self.destination, healths)
         if live[0].direct:
             return self._count > 1 or any(report.slug.code == "PS-DE02" for report in self._reports.values())
         return self._count > MORE_REPORTS
@@ -101,9 +102,8 @@ class Findings:
     def _isFailing(self) -> bool:
         return self.memory.isFailing(self.destination)
 
-    @property
-    def _allPlain(self) -> bool:
-        return all(report.about is About.PLAIN for report in self._reports.values())
+    def _allPlain(self, chains: Sequence[Chain]) -> bool:
+        return all(self._reports[chain].about is About.PLAIN for chain in chains if chain in self._reports)
 
     def answer(self) -> Refusal:
         """What the client is told: the destination's failure, the one that all share, or a list of all."""

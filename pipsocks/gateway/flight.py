@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from pipsocks.gateway.found import Found
 from pipsocks.gateway.joined import died, join, unanswered
+from pipsocks.gateway.memory import FLIGHTS
 from pipsocks.gateway.seam import Chain
 from pipsocks.gateway.search import Stages, stages
 from pipsocks.gateway.stream import HELD_LIMIT, FarStream, Stream
@@ -42,7 +43,6 @@ SILENCE: Final = 4.0
 HALF: Final = 1.0
 """Seconds that a ClientHello has to be completed in, of which one half was there when the upstream died."""
 
-DEATHS: Final = 5
 ITSELF: Final = 2
 """How often a chain is asked again that is the only live one: a rotating gateway gives another exit."""
 
@@ -66,7 +66,8 @@ class _Flying:
     ===================================  ==============================================================================
     what happens                         then
     ===================================  ==============================================================================
-    bytes come from the client           kept, and sent on; while there is nobody to send them to, they wait
+    bytes come from the client           kept, and sent on; while there is nobody to send them to they wait, at most
+                                         64 KiB, then the client is not read
     they can't be sent a second time     the relay takes over
     the client ends, or is lost          the relay takes over, and passes it on
     the first byte comes back            the relay takes over: the chain's success
@@ -87,7 +88,8 @@ class _Flying:
         self._reach = reach
         self._every = every
         self._kept = Flight()
-        self._waiting = bytearray()
+        self._waiting = bytearray()  # what the present upstream was not sent
+        self._completing = 0  # so much of it is in the flight, whose end it is
         self._paused = False
         self._up = 0
         self._since: float | None = None  # when the last byte went to the upstream
@@ -95,6 +97,8 @@ class _Flying:
         self._dead = False
         self._over = False
         self._half = False
+        self._silent = False  # it has been, for 4 s
+        self._repeated = False  # bytes have gone a second time
         self._replays = self._deaths = self._itself = 0
         self._had = [found.chain]
         self._said: dict[Chain, Refusal] = {}
@@ -105,24 +109,26 @@ class _Flying:
     def begin(self) -> None:
         """The client was told yes."""
         self._found.reached.watch(self._stirred)
-        self._near.follow(self)
-        self._stirred()
-        self._arm()
+        self._stirred()  # first: what is dead already is not sent what the client said early
+        if not self._over:
+            self._near.follow(self)
+            self._arm()
 
     # the client
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes of the flight."""
         self._up += len(data)
-        if self._half:
-            self._completed(self._kept.receive(data))
-        elif self._dead:
-            self._waiting += data
-            if len(self._waiting) >= HELD_LIMIT and not self._paused:
-                self._paused = True
-                self._near.transport.pauseProducing()
-        else:
+        if not self._dead:
             self._send(data)
+            return
+        self._waiting += data
+        if self._half:
+            self._completing += len(data)
+            self._completed(self._kept.receive(data))
+        elif len(self._waiting) >= HELD_LIMIT and not self._paused:
+            self._paused = True
+            self._near.transport.pauseProducing()
 
     def readConnectionLost(self) -> None:
         """The client ended: nothing goes again after that."""
@@ -174,10 +180,15 @@ class _Flying:
         found.failed(refusal)
         self._said[found.chain] = refusal
         self._deaths += 1
-        live = [chain for chain in self._every if chain.health.live]
-        if not self._suspected and (self._deaths >= DEATHS or all(chain in self._said for chain in live)):
+        if not self._suspected and (self._deaths >= FLIGHTS or all(chain in self._said for chain in self._live)):
             self._suspected = True
             self._session.gateway.memory.lostFlight(self._session.request.destination)
+
+    @property
+    def _live(self) -> list[Chain]:
+        """The live chains; where none is, those that may still be asked count as live."""
+        live = [chain for chain in self._every if chain.health.live]
+        return live or [chain for chain in self._every if chain.health.askable]
 
     # replay
 
@@ -186,7 +197,7 @@ class _Flying:
         return (
             self._replays < REPLAYS
             and self._clock.seconds() - self._session.began <= LATEST
-            and (kept in (Kind.NOTHING, Kind.HELLO) or (kept is Kind.REQUEST and not self._replays))
+            and (kept in (Kind.NOTHING, Kind.HELLO) or (kept is Kind.REQUEST and not self._repeated))
             and self._session.gateway.memory.mayReplay(self._session.request.destination)
         )
 
@@ -199,14 +210,22 @@ class _Flying:
         if not self._mayReplay():
             if self._dead:
                 self._handOver()
+            else:
+                self._arm()
             return
+        last = self._found.chain
+
+        def reach(chain: Chain) -> Deferred[FarStream]:
+            self._itself += chain is last
+            return self._reach(chain)
+
         searching = self._session.search(
-            self._reach, REPLAY_SECONDS, chains=self._others(), said=list(self._said.items()), further=True
-        )
-        self._searching = done = searching.addCallbacks(self._replaced, self._unreplaced)
-        done.addErrback(self._broken)
-        if done.called:
-            self._searching = None
+            reach, REPLAY_SECONDS, chains=self._others(), said=list(self._said.items()), further=True,
+            again=lambda chain: chain is not last or self._itself < ITSELF,
+        )  # fmt: skip
+        if not searching.called:  # one that is over already may have led to the next
+            self._searching = searching  # type: ignore[assignment]
+        searching.addCallbacks(self._replaced, self._unreplaced).addErrback(self._broken)
         self._arm()
 
     def _others(self) -> Stages:
@@ -221,9 +240,8 @@ class _Flying:
             (chain for chain in self._every if chain is not last and chain.health.askable),
             key=lambda chain: not chain.health.live,
         )
-        live = [chain for chain in self._every if chain.health.live]
-        if len(live) == 1 and not live[0].direct and self._itself < ITSELF:
-            self._itself += 1
+        live = self._live
+        if len(live) == 1 and live[0] is last and not last.direct and self._itself < ITSELF:
             yield live
 
     def _replaced(self, found: Found[FarStream]) -> None:
@@ -232,9 +250,10 @@ class _Flying:
         former.reached.watch(None)
         if not self._dead:
             self._note(unanswered(former))
-            former.reached.transport.abortConnection()
+        former.reached.transport.abortConnection()  # also one that has only ended its side
         former.close()
-        self._found, self._dead, self._born = found, False, self._clock.seconds()
+        self._found, self._born = found, self._clock.seconds()
+        self._dead = self._silent = False
         if not any(found.chain is chain for chain in self._had):
             self._had.append(found.chain)
         self._replays += 1
@@ -242,14 +261,14 @@ class _Flying:
         self._session.gateway.counts.replays += 1
         found.reached.watch(self._stirred)
         if kept := self._kept.data:
+            self._repeated = True
             self._since = self._clock.seconds()
             found.reached.transport.write(kept)
-        if self._paused:
-            self._paused = False
-            self._near.transport.resumeProducing()
-        waiting, self._waiting = bytes(self._waiting), bytearray()
+        waiting, self._waiting = bytes(self._waiting[self._completing :]), bytearray()
+        self._completing = 0
         if waiting:
             self._send(waiting)
+        self._readAgain()
         self._stirred()
         self._arm()
 
@@ -273,26 +292,26 @@ class _Flying:
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
-        if self._over or (self._dead and not self._half):
-            return
+        if self._over or self._searching is not None or (self._dead and not self._half):
+            return  # a search ends within a time of its own, and arms the timer anew
         now = self._clock.seconds()
-        due = self._session.began + LATEST
+        due, then = self._session.began + LATEST, self._handOver
         if self._half:
             due = now + HALF
-        elif self._kept.kind is Kind.HELLO and self._searching is None and self._since is not None:
+        elif self._kept.kind is Kind.HELLO and self._since is not None and not self._silent:
             hush = self._since + SILENCE
-            due = (
-                min(due, hush) if hush > now else due
-            )  # once it was silent, and there was no other way, it is waited for
-        self._timer = self._clock.callLater(max(0.0, due - now), self._due)
+            if hush < due:
+                due, then = hush, self._hushed
+        self._timer = self._clock.callLater(max(0.0, due - now), self._due, then)
 
-    def _due(self) -> None:
+    def _due(self, then: Callable[[], None]) -> None:
         self._timer = None
-        if self._half or (self._clock.seconds() - self._session.began >= LATEST and self._searching is None):
-            self._handOver()
-        elif self._searching is None:
-            self._replay()
-        # else the search that runs ends within its own time, and arms the timer anew
+        then()
+
+    def _hushed(self) -> None:
+        """No answer came. Where no other way is found this one is waited for, and not given up once more."""
+        self._silent = True
+        self._replay()
 
     # the end
 
@@ -307,7 +326,13 @@ class _Flying:
         searching, self._searching = self._searching, None
         if searching is not None:
             searching.cancel()
-        if self._paused:
-            self._near.transport.resumeProducing()
+        if self._waiting:
+            self._found.reached.transport.write(bytes(self._waiting))  # one that has ended its side may still read
+        self._readAgain()
         self._session.entry.sni = self._kept.sni
         join(self._session, self._near, self._found, self._up, self._since)
+
+    def _readAgain(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._near.transport.resumeProducing()

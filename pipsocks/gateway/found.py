@@ -33,6 +33,11 @@ class Found(Generic[T]):
     def __attrs_post_init__(self) -> None:
         self.chain.health.tunnels += 1
 
+    @property
+    def told(self) -> bool:
+        """Whether it is known what it came to."""
+        return self._told
+
     def spoke(self) -> None:
         """The destination's first byte came back: the chain's success."""
         if not self._told:

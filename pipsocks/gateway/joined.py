@@ -43,7 +43,8 @@ def join(session: Session, near: Stream, found: Found[FarStream], carried: int =
     @param carried: bytes that have gone from the client to the far side already; the last of them at `since`.
     """
     relays = session.gateway.relays
-    joined = _Joined(session.entry, found, carried, session.began if since is None else since, session)
+    silence = 0.0 if since is None else session.gateway.clock.seconds() - since
+    joined = _Joined(session.entry, found, carried, silence)
     session.entry.relay = relays.kind(near, found.reached)
     relays.join(near, found.reached, joined.done, joined.heard)
 
@@ -63,27 +64,25 @@ class _Joined:
     """
     What a tunnel needs until it is over.
 
-    @ivar silent: what only a tunnel needs that has not had its first byte: idle ones are many, and this is let go.
+    @ivar silence: for how long the far side had not answered what was carried, when the relay was handed both.
     """
 
     entry: Entry
     found: Found[FarStream]
     carried: int
-    since: float
-    silent: Session | None
+    silence: float
 
     def heard(self) -> None:
         """The first byte came back."""
         self.found.spoke()
-        self.silent = None
 
     def done(self, ended: Ended) -> None:
         """Both sides are over."""
         up, found = self.carried + ended.up, self.found
-        if self.silent is not None:
+        if not found.told:
             if not ended.clientFirst:
                 found.failed(died(found))
-            elif up and self.silent.gateway.clock.seconds() - self.since >= LEFT:
+            elif up and ended.silence + (0.0 if ended.up else self.silence) >= LEFT:
                 found.failed(unanswered(found))
         found.close()
         self.entry.close(Ended(ended.token, up, ended.down, reason=ended.reason))

@@ -54,8 +54,20 @@ class _Report:
     tried: Try | None
     failure: Refusal
     belied: bool = False
-    counted: bool = False
     last: float = 0.0
+
+
+@attrs.define(eq=False)
+class _Reports:
+    """
+    What a chain has said of destinations.
+
+    @ivar by: its last word on each, the newest last.
+    @ivar pending: reports that were belied, and are not counted yet since no other destination has failed there.
+    """
+
+    by: OrderedDict[Destination, _Report] = attrs.field(factory=OrderedDict)
+    pending: dict[Destination, _Report] = attrs.field(factory=dict)
 
 
 @attrs.define(eq=False)
@@ -65,7 +77,7 @@ class Memory:
     seconds: Callable[[], float]
     _failing: OrderedDict[Destination, float] = attrs.field(factory=OrderedDict, init=False)
     _reached: OrderedDict[Destination, dict[object, float]] = attrs.field(factory=OrderedDict, init=False)
-    _reports: dict[object, OrderedDict[Destination, _Report]] = attrs.field(factory=dict, init=False)
+    _reports: dict[object, _Reports] = attrs.field(factory=dict, init=False)
     _flights: OrderedDict[Destination, tuple[int, float]] = attrs.field(factory=OrderedDict, init=False)
 
     # destinations that failed a moment ago
@@ -90,15 +102,16 @@ class Memory:
         self._failing.pop(destination, None)
         self._flights.pop(destination, None)
         for other, reports in self._reports.items():
-            report = reports.get(destination)
-            if report is None:
-                continue
+            report = reports.by.get(destination)
             if other is chain:
-                del reports[destination]
-            elif now - report.at < MEMORY_SECONDS and not report.belied:
+                reports.by.pop(destination, None)
+                reports.pending.pop(destination, None)
+            elif report is not None and now - report.at < MEMORY_SECONDS and not report.belied:
                 report.belied = True
                 report.last = now + MEMORY_SECONDS
-                self._blame(reports)
+                if report.tried is not None:
+                    reports.pending[destination] = report
+                    self._blame(reports)
 
     def reachedLately(self, destination: Destination, chains: Iterable[object]) -> bool:
         """Whether one of `chains` reached it in the last minute."""
@@ -113,49 +126,65 @@ class Memory:
         It is asked last for it where another chain has reached it in the last minute, or comes to.
         """
         now = self.seconds()
-        reports = self._reports.setdefault(chain, OrderedDict())
+        reports = self._reports.setdefault(chain, _Reports())
         known = self._reached.get(destination, {})
         others = [at for other, at in known.items() if other is not chain and now - at < MEMORY_SECONDS]
-        reports[destination] = _Report(now, tried, failure, last=now + MEMORY_SECONDS if others else 0.0)
-        _bound(reports, destination)
+        reports.by[destination] = _Report(now, tried, failure, last=now + MEMORY_SECONDS if others else 0.0)
+        _bound(reports.by, destination)
         self._blame(reports)
 
     def isLast(self, chain: object, destination: Destination) -> bool:
         """Whether `chain` is to be asked last for it."""
         reports = self._reports.get(chain)
-        report = reports.get(destination) if reports else None
+        report = reports.by.get(destination) if reports is not None else None
         return report is not None and report.last > self.seconds()
 
-    def _blame(self, reports: OrderedDict[Destination, _Report]) -> None:
+    def _blame(self, reports: _Reports) -> None:
         """A report counts once two destinations failed there within a minute and another chain reached one of them."""
         since = self.seconds() - MEMORY_SECONDS
-        recent = []
-        for report in reversed(reports.values()):  # ordered by when they came
-            if report.at <= since:
-                break
-            if report.tried is not None:
-                recent.append(report)
-        if len(recent) < 2:
+        if not reports.pending:
             return
-        for report in recent:
-            if report.belied and not report.counted and report.tried is not None:
-                report.counted = True
+        reports.pending = {each: report for each, report in reports.pending.items() if report.at > since}
+        if not _twoSince(reports, since):
+            return
+        pending, reports.pending = reports.pending, {}
+        for report in pending.values():
+            if report.tried is not None:
                 report.tried.blamed(report.failure)
 
     # flights that died
 
     def lostFlight(self, destination: Destination) -> None:
-        """A session's flight to it died on every live chain, or too often."""
+        """
+        A session's flight to it died on every live chain, or too often.
+
+        Where somebody has reached it a moment ago, it is not the destination that kills flights.
+        """
+        now = self.seconds()
+        if any(now - at < FAILING_SECONDS for at in self._reached.get(destination, {}).values()):
+            return
         count, until = self._flights.get(destination, (0, 0.0))
         count += 1
         if count >= SESSIONS:
-            until = self.seconds() + FAILING_SECONDS
+            until = now + FAILING_SECONDS
         self._flights[destination] = count, until
         _bound(self._flights, destination)
 
     def mayReplay(self, destination: Destination) -> bool:
         """Whether a flight that died there goes again."""
         return self._flights.get(destination, (0, 0.0))[1] <= self.seconds()
+
+
+def _twoSince(reports: _Reports, since: float) -> bool:
+    """Whether two destinations have been reported after that."""
+    count = 0
+    for report in reversed(reports.by.values()):
+        if report.at <= since:
+            break
+        count += report.tried is not None
+        if count == 2:
+            return True
+    return False
 
 
 def _bound(table: OrderedDict[Destination, Any], newest: Destination) -> None:

@@ -10,6 +10,7 @@ from typing import Final, Generic, Protocol, TypeVar
 import attrs
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pipsocks.gateway.doubt import REPORTS, Findings
@@ -28,6 +29,7 @@ SHARE_LEAST: Final = 1.0
 
 T = TypeVar("T")
 Stages = Iterator[list[Chain]]
+_log = Logger()
 
 
 class Record(Protocol):
@@ -113,6 +115,7 @@ class Search(Generic[T]):
         said: Iterable[tuple[Chain, Refusal]] = (),
         further: bool = False,
         lost: list[Chain] | None = None,
+        again: Callable[[Chain], bool] = lambda _: True,
     ) -> None:
         """
         @param total: seconds for the whole search; the group's, by default.
@@ -120,6 +123,7 @@ class Search(Generic[T]):
         @param said: what chains have told of the destination already.
         @param further: this is no session's first search, so that its first attempt is paid for like the others.
         @param lost: chains that failed the session, or were too slow for it, to which those of this search are added.
+        @param again: whether a chain that was asked may be asked once more, behind all the others.
         """
         self._clock = clock
         self._group = group
@@ -135,6 +139,7 @@ class Search(Generic[T]):
         self._lostChains = [] if lost is None else lost
         self._stages = stages(plan, destination, memory, lost=self._lostChains) if chains is None else chains
         self._everyone = chains is None
+        self._allowed = again
         self._untried: deque[Chain] = deque()
         self._again: deque[Chain] = deque()
         self._asked: list[Chain] = []
@@ -199,11 +204,11 @@ class Search(Generic[T]):
 
     def _rest(self) -> None:
         """Each has been asked: wait, with full jitter, before one is asked again."""
-        while self._again and not self._findings.isUsable(self._again[0]):
+        while self._again and not self._mayAskAgain(self._again[0]):
             self._again.popleft()
         live = self._findings.live
         if not self._again:
-            self._again = deque(chain for chain in live if self._findings.isUsable(chain) and self._mayAskAgain(chain))
+            self._again = deque(filter(self._mayAskAgain, live))
         if not self._again:
             self._conclude()
             return
@@ -218,7 +223,12 @@ class Search(Generic[T]):
         self._wakeAt(self._clock.seconds() + pause)
 
     def _mayAskAgain(self, chain: Chain) -> bool:
-        return self._everyone or any(chain is each for each in self._asked)
+        return (
+            any(chain is each for each in self._findings.live)
+            and self._findings.isUsable(chain)
+            and (self._everyone or any(chain is each for each in self._asked))
+            and self._allowed(chain)
+        )
 
     # an attempt
 
@@ -259,10 +269,12 @@ class Search(Generic[T]):
 
     def _lost(self, failure: Failure, going: _Going) -> None:
         if self._over:
-            failure.trap(Refusal, CancelledError)
+            if not failure.check(Refusal, CancelledError):
+                _log.failure("an attempt that was cancelled failed", failure)
             return
         self._running.remove(going)
         if not isinstance(failure.value, Refusal):
+            going.tried.untold()
             self._stop("cancelled")
             self._done.errback(failure)
             return
@@ -323,7 +335,9 @@ class Search(Generic[T]):
         if now >= self._end:
             self._expire()
         elif resting is not None:
-            if self._group.budget.spend():
+            if not self._mayAskAgain(resting):  # others found that out meanwhile
+                self._rest()
+            elif self._group.budget.spend():
                 self._attempt(resting)
             else:
                 self._broke = True
@@ -361,9 +375,17 @@ class Search(Generic[T]):
         if self._running or self._done.called:
             return
         self._stop("cancelled")
+        if not self._attempts:
+            self._recall()
         if self._findings.reported:
             self._memory.fail(self._destination)
         self._done.errback(self._findings.answer())
+
+    def _recall(self) -> None:
+        """Nobody may be asked: the journal is told what each said when it was."""
+        for chain in (chain for tier in self._findings.tiers for chain in tier):
+            if (reason := chain.health.reason) is not None:
+                self._record.attempted(Attempt(chain.name, reason.hop, reason.token, 0.0))
 
     def _leave(self) -> None:
         self._stop("cancelled")

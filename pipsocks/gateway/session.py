@@ -158,6 +158,7 @@ class Session:
         chains: Stages | None = None,
         said: Iterable[tuple[Chain, Refusal]] = (),
         further: bool = False,
+        again: Callable[[Chain], bool] = lambda _: True,
     ) -> Deferred[Found[T]]:
         """
         Chain after chain, by the retry policy, until `reach` gets there; see `pipsocks.gateway.search.Search`.
@@ -167,7 +168,7 @@ class Session:
         gateway, destination = self.gateway, self.request.destination
         search = Search(
             gateway.clock, self.group, self.plan if plan is None else plan, destination, gateway.memory, self.entry,
-            reach, total, chains, said, further, self.lost,
+            reach, total, chains, said, further, self.lost, again,
         )  # fmt: skip
         return search.begin()
 

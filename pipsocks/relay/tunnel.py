@@ -89,6 +89,8 @@ class Tunnel:
     slot: int = attrs.field(init=False, default=0)
     _unsent: int = attrs.field(init=False, default=0)
     _clientFirst: bool | None = attrs.field(init=False, default=None)
+    _since: float = attrs.field(init=False, default=0.0)  # when the client spoke first, or the tunnel began
+    _silence: float = attrs.field(init=False, default=0.0)
 
     def begin(self, near: Stream, far: Stream, plug: Callable[[Leg, Leg], None] | None) -> None:
         """
@@ -101,6 +103,7 @@ class Tunnel:
         self.near.peer, self.far.peer = self.far, self.near
         self.limit = self.limits.tunnelIdle
         self.limits.wheel.add(self)
+        self._since = self.limits.wheel.seconds()
         if plug is not None:
             plug(self.near, self.far)
         else:
@@ -111,9 +114,11 @@ class Tunnel:
 
     def legSpoke(self, leg: Leg) -> None:
         """The first bytes came from `leg`."""
-        heard = self.heard
-        if heard is not None and leg is self.far:
-            self.heard = None
+        if leg is self.near:
+            self._since = self.limits.wheel.seconds()
+            return
+        heard, self.heard = self.heard, None
+        if heard is not None:
             heard()
 
     def legEnded(self, leg: Leg) -> None:
@@ -162,6 +167,8 @@ class Tunnel:
     def _isFirst(self, leg: Leg) -> None:
         if self._clientFirst is None:
             self._clientFirst = leg is self.near
+            wheel = self.limits.wheel
+            self._silence = min(wheel.seconds() - self._since, wheel.since(self.at))
 
     def expired(self) -> None:
         """Nothing came for the limit."""
@@ -216,4 +223,5 @@ class Tunnel:
         self.state = State.OVER
         self.limits.wheel.discard(self)
         first = bool(self._clientFirst)
-        self.done(Ended(self.token or OK, self.near.received, self.far.received, clientFirst=first))
+        counts = self.near.received, self.far.received
+        self.done(Ended(self.token or OK, *counts, clientFirst=first, silence=self._silence))

@@ -50,6 +50,14 @@ class Wheel:
         """`seconds` as a limit: at least one tick."""
         return max(1, math.ceil(seconds / self.tick))
 
+    def seconds(self) -> float:
+        """The time, on the reactor's clock."""
+        return float(self._reactor.seconds())
+
+    def since(self, at: int) -> float:
+        """Seconds since `at` was stored: up to a tick too many."""
+        return self.seconds() - self._began - at * self.tick
+
     def add(self, member: Idler) -> None:
         """Watch `member` from now on."""
         if self._timer is None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.ssl import PrivateCertificate
 from twisted.internet.task import react
 
 from pipsocks.testing.echo import Echo
@@ -21,6 +21,7 @@ from pipsocks.testing.events import lines
 from pipsocks.testing.faults import FaultUnknown, describe
 from pipsocks.testing.origin import Origin
 from pipsocks.testing.server import Kind, Server
+from pipsocks.testing.tls import serverTLS
 from pipsocks.testing.upstream import Upstream
 
 
@@ -74,21 +75,14 @@ def main(reactor: Any, *arguments: str) -> Deferred[None]:
     try:
         server = Server(
             reactor, kinds[chosen.kind], chosen.fault, seed=chosen.seed, host=host, port=port,
-            tls=_certificate(chosen.tls), log=lines(write, lambda: time.monotonic() - began),
+            tls=serverTLS(Path(chosen.tls)) if chosen.tls else None, log=lines(write, lambda: time.monotonic() - began),
         )  # fmt: skip
         write(str(server.listen()))
     except FaultUnknown as unknown:
         parser.error(f"{unknown}; {unknown.hint}")
-    except (OSError, CannotListenError) as error:
+    except (OSError, ValueError, CannotListenError) as error:
         parser.error(str(error))
     return Deferred()
-
-
-def _certificate(name: str | None) -> Any:
-    if name is None:
-        return None
-    with open(name) as file:
-        return PrivateCertificate.loadPEM(file.read()).options()
 
 
 if __name__ == "__main__":

@@ -30,8 +30,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
-from OpenSSL.SSL import Error as TLSError
-from twisted.internet.ssl import PrivateCertificate
 
 from pipsocks.model import Problem, StartError
 from pipsocks.testing.echo import Echo
@@ -39,6 +37,7 @@ from pipsocks.testing.faults import FaultUnknown
 from pipsocks.testing.origin import Origin
 from pipsocks.testing.plan import Plan, parseEntry
 from pipsocks.testing.server import Kind
+from pipsocks.testing.tls import serverTLS
 from pipsocks.testing.upstream import Upstream
 
 LIMIT: Final = 1 << 20
@@ -210,10 +209,10 @@ class _Reader:
         # As the file of faults names it: beside itself.
         where = Path(self.name).parent / file
         try:
-            return PrivateCertificate.loadPEM(where.read_text()).options()
+            return serverTLS(where)
         except OSError as error:
             self._wrong(path, f"cannot read {file}: {error.strerror}", "name a PEM file with a key and its certificate")
-        except (TLSError, ValueError):
+        except ValueError:
             self._wrong(path, f"{file} has no key with its certificate", "put both into one PEM file, the key first")
         return None
 

@@ -53,6 +53,6 @@ def _unsent(transport: Any, reactor: Any) -> bool:
         return False
     if lower in reactor.getWriters():
         return True
-    with contextlib.suppress(OSError):  # not on Linux, or gone meanwhile
+    with contextlib.suppress(OSError, ValueError):  # not on Linux, or gone meanwhile
         return any(fcntl.ioctl(lower.fileno(), _UNSENT, bytes(4)))
     return False

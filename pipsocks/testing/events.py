@@ -77,6 +77,7 @@ def lines(write: Callable[[str], None], elapsed: Callable[[], float], **always: 
 
     Everything but ASCII is escaped, so that nothing of a client's reaches a terminal.
     """
+
     def log(event: str, values: dict[str, Any]) -> None:
         write(json.dumps({"event": event, "ms": round(elapsed() * 1000, 1), **always, **values}))
 

@@ -103,7 +103,7 @@ class _Connection(Protocol):
             self._turn.end("close")
 
     def writeConnectionLost(self) -> None:
-        pass
+        """Nothing ends but by the client, or behind an answer."""
 
     def connectionLost(self, reason: Failure = Failure(ConnectionError())) -> None:  # noqa: B008
         self._deaf = True

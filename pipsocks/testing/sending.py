@@ -7,7 +7,7 @@ from typing import Final
 
 from pipsocks.testing.content import BLOCK, Content
 from pipsocks.testing.turn import Turn
-from pipsocks.testing.valve import TICK, limit
+from pipsocks.testing.valve import limit, portion
 
 _LAST_CHUNK: Final = b"0\r\n\r\n"
 
@@ -70,9 +70,9 @@ class Sending:
         if self._running:
             return
         if self._rate:
-            wait = max(TICK, 1 / self._rate)
-            if not self._paused:
-                self._write(int(self._rate * wait))
+            octets, wait = portion(self._rate)
+            if not self._paused and self._at < self._stop:
+                self._write(octets)
             if self._at < self._stop:
                 self._turn.later(wait, self._run)
         else:
@@ -86,8 +86,6 @@ class Sending:
 
     def _write(self, most: int) -> None:
         data = self._content.read(self._at, min(self._stop, self._at + most))
-        if not data:
-            return
         self._at += len(data)
         self._count(len(data))
         self._turn.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)

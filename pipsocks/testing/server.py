@@ -139,8 +139,11 @@ class Server:
         self._open()
         self._log("up", {"port": self.port})
 
-    async def stop(self) -> None:
-        """Close the port and every connection, and wait until all of it is gone."""
+    def stop(self) -> Deferred[None]:
+        """Close the port, reset every connection, and say when all of it is gone."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
         self._stopTimer()
         closed = self._close()
         if closed is not None:

@@ -144,7 +144,7 @@ def build(reactor: Any, settings: Settings, say: Callable[[str], None]) -> IServ
             server.listen()
         except (OSError, CannotListenError) as error:
             for earlier in servers:
-                Deferred.fromCoroutine(earlier.stop())
+                earlier.stop()
             words = getattr(error, "strerror", None) or str(error)
             raise StartError(
                 Problem(f"cannot listen on {server.address}: {words}", each.name, "take another port, or 0 for any")
@@ -166,7 +166,7 @@ class _Listeners(Service):
 
     def stopService(self) -> Deferred[Any]:
         super().stopService()
-        stopped = gatherResults([Deferred.fromCoroutine(server.stop()) for server in self._servers])
+        stopped = gatherResults([server.stop() for server in self._servers])
         return stopped.addCallback(lambda _: self._file and self._file.close())
 
 

@@ -40,7 +40,7 @@ class Upstream:
     The kind of listener that is a proxy (see `pipsocks.testing.server.Server`).
 
     @ivar hosts: where some destinations are really to be found, so that a test can ask for names without a network:
-        ``HOST:PORT`` to (host, port).
+        ``HOST:PORT``, in small letters, to (host, port).
     """
 
     hosts: Mapping[str, tuple[str, int]] = attrs.field(factory=dict)
@@ -71,8 +71,8 @@ class _Far(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Pass on."""
-        if self.near.valve is not None:
-            self.near.valve.write(data)
+        assert self.near.valve is not None  # since it was connected
+        self.near.valve.write(data)
 
     def readConnectionLost(self) -> None:
         """Pass the end on; TLS has no such end of one direction, so there it is the end of both."""
@@ -149,7 +149,8 @@ class _Near(Protocol):
     def lostFar(self) -> None:
         """The origin is gone."""
         # A transport inside TLS that is gone must not be touched again.
-        if not self._lost and self.valve is not None:
+        if not self._lost:
+            assert self.valve is not None
             self.valve.end(lambda: self.turn.end("close"))
 
     def _endAnswer(self) -> None:
@@ -244,7 +245,7 @@ class _Near(Protocol):
     def _asked(self, host: str, port: int, words: Words, first: bytes) -> None:
         """The request is known: its destination may have faults of its own."""
         self._read = self._keep
-        named = f"[{host}]" if ":" in host else host
+        named = f"[{host}]" if ":" in host else host.lower()
         self.turn.asked(f"{named}:{port}", named)
         self._buffer[:0] = first
         wait = self.turn.faults.get("slow")
@@ -294,9 +295,6 @@ class _Near(Protocol):
 
     def _connect(self, address: str, host: str, port: int, words: Words) -> None:
         def connected(far: _Far) -> None:
-            if self._lost:
-                far.transport.abortConnection()
-                return
             self._far = far
             self._grant(words)
             far.transport.registerProducer(self.transport, True)

@@ -7,7 +7,7 @@ from typing import Any, Final
 from pipsocks.testing.turn import Turn
 
 TICK: Final = 0.05
-"""Seconds between two portions of a throttled answer."""
+"""Seconds between two portions of a throttled answer, or more where a portion would be less than a byte."""
 
 HELD: Final = 65_536
 """Bytes of a throttled answer that wait here before its source is paused."""
@@ -19,6 +19,12 @@ def limit(turn: Turn) -> tuple[str, int] | None:
         if (value := turn.faults.get(f"{how}-after")) is not None:
             return how, int(value)
     return None
+
+
+def portion(rate: int) -> tuple[int, float]:
+    """How many bytes go at once at so many in a second, and how many seconds lie between."""
+    octets = max(1, int(rate * TICK))
+    return octets, octets / rate
 
 
 class Valve:
@@ -81,15 +87,15 @@ class Valve:
         """The client is gone: its protocol hears of that too."""
 
     def _tick(self) -> None:
-        wait = max(TICK, 1 / self._rate)
+        octets, wait = portion(self._rate)
         self._ticking = bool(self._held)
         if not self._held:
             return
         if not self._choked:
             full = len(self._held) >= self._room
-            portion = bytes(self._held[: int(self._rate * wait)])
-            del self._held[: len(portion)]
-            self._pass(portion)
+            data = bytes(self._held[:octets])
+            del self._held[:octets]
+            self._pass(data)
             if self._struck:
                 return
             if full and len(self._held) < self._room:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from itertools import groupby
@@ -35,6 +36,7 @@ class Group:
     _tiers: tuple[tuple[Chain, ...], ...] = attrs.field(init=False)
     _turn: int = attrs.field(default=0, init=False)
     _fastest: dict[int, Chain] = attrs.field(factory=dict, init=False)  # the one in use, by tier
+    _texts: dict[Chain, str] = attrs.field(init=False)  # what a chain is known by where it is stuck to
 
     @_tiers.default
     def _sorted(self) -> tuple[tuple[Chain, ...], ...]:
@@ -42,6 +44,16 @@ class Group:
             return chain.settings.tier
 
         return tuple(tuple(chains) for _, chains in groupby(sorted(self.chains, key=tier), tier))
+
+    @_texts.default
+    def _described(self) -> dict[Chain, str]:
+        seen: Counter[str] = Counter()
+        texts = {}
+        for chain in self.chains:  # the same gateway may be there several times, with another session's login each
+            text = chain.describe() + chain.name
+            seen[text] += 1
+            texts[chain] = f"{text}#{seen[text]}"
+        return texts
 
     def plan(self, destination: Destination) -> Sequence[Sequence[Chain]]:
         """The chains for one session, tier by tier, each in the order of the strategy. `round-robin` moves on."""
@@ -64,26 +76,24 @@ class Group:
 
     def _byPace(self, tier: Sequence[Chain], turn: int, destination: Destination) -> Sequence[Chain]:
         """One that was never measured goes first, once; then the one in use, and behind it by what they took."""
-
-        def typical(chain: Chain) -> float:
-            pace = chain.health.pace.typical
-            return -1.0 if pace is None else pace
-
-        place = next(index for index, each in enumerate(self._tiers) if each is tier)
+        times = {chain: chain.health.pace.typical for chain in tier}
         live = [chain for chain in tier if chain.health.live] or tier
-        best = min(live, key=typical)
-        current = self._fastest.get(place, best)
-        if current not in live or (
-            typical(best) < typical(current) * BETTER and typical(current) - typical(best) > BETTER_SECONDS
-        ):
-            current = best
-        self._fastest[place] = current
-        first = best if typical(best) < 0 else current
-        return [first, *sorted((chain for chain in tier if chain is not first), key=typical)]
+        place = next(index for index, each in enumerate(self._tiers) if each is tier)
+        known = {chain: time for chain in live if (time := times[chain]) is not None}
+        if known:
+            best = min(known, key=known.__getitem__)
+            current = self._fastest.get(place, best)
+            if current not in known or (
+                known[best] < known[current] * BETTER and known[current] - known[best] > BETTER_SECONDS
+            ):
+                current = best
+            self._fastest[place] = current
+        first = next((chain for chain in live if chain not in known), None) or self._fastest[place]
+        return [first, *sorted((chain for chain in tier if chain is not first), key=lambda chain: times[chain] or -1.0)]
 
     def _sticky(self, tier: Sequence[Chain], turn: int, destination: Destination) -> Sequence[Chain]:
         """By the highest hash of destination and chain, so that a chain that comes or goes moves no others' share."""
-        return sorted(tier, key=lambda chain: _weight(chain.describe() + chain.name, destination), reverse=True)
+        return sorted(tier, key=lambda chain: _weight(self._texts[chain], destination), reverse=True)
 
 
 def _weight(chain: str, destination: Destination) -> bytes:

@@ -23,7 +23,7 @@ IN_A_ROW: Final = 5
 EJECTED_SECONDS: Final = 30.0
 EJECTED_LIMIT: Final = 300.0
 JITTER: Final = 0.1
-"""An ejection lasts 30 s for the first, 60 s for the second in a row, at most 300 s, and that ± 10 %."""
+"""An ejection lasts 30 s for the first, 60 s for the second in a row, and so on, ± 10 %, at most 300 s."""
 
 BARRED_SECONDS: Final = 300.0
 """How long a chain is out whose hop refused our login: nobody mends a configuration within seconds."""
@@ -99,7 +99,8 @@ class Health:
     - A live chain is ejected at the fifth blamed failure in a row, and barred at once when a hop refuses our login.
     - When the time of either is up, the next attempt is its trial. Success makes it live again, blame ejects it for
       longer, and a trial that says neither is given to the next session.
-    - An attempt that is no trial, on a chain that is not live, changes nothing unless it succeeds.
+    - An attempt that is no trial, on a chain that is not live, changes nothing unless it succeeds; but a hop that
+      refuses our login bars an ejected chain too.
     - Whatever it was, a probe that fails puts it out, and only a probe that comes through brings it back then: behind a
       captive portal every attempt succeeds.
 
@@ -200,6 +201,7 @@ class Health:
         elif after is State.EJECTED:
             self._ejections += 1
             length = min(EJECTED_SECONDS * self._ejections, EJECTED_LIMIT) * random.uniform(1 - JITTER, 1 + JITTER)
+            length = min(length, EJECTED_LIMIT)
             self.due = self.seconds() + length
             self._tell(failure, f"ejected for {length:.0f} s")
         elif after is State.BARRED:

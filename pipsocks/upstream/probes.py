@@ -16,8 +16,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from pipsocks.model import Destination
+from pipsocks.model import Destination, Problem, StartError
 from pipsocks.refusal import Refusal
+from pipsocks.slugs import About
 from pipsocks.upstream.chain import Chain
 from pipsocks.upstream.failures import ofEnd
 
@@ -63,6 +64,7 @@ class Probes:
     @ivar reactor: has the time.
     @ivar group: its name, for the log.
     @ivar tls: makes the TLS connections to the target.
+    @raise StartError: no certificate can be for the target's name.
     """
 
     reactor: Any
@@ -77,7 +79,12 @@ class Probes:
 
     @tls.default
     def _verified(self) -> IOpenSSLClientConnectionCreator:
-        verified: IOpenSSLClientConnectionCreator = optionsForClientTLS(self.target.host)
+        try:
+            verified: IOpenSSLClientConnectionCreator = optionsForClientTLS(self.target.host)
+        except ValueError as error:
+            problem = f"no certificate can be for {self.target.host}: {error}"
+            hint = "name a target whose certificate can be verified"
+            raise StartError(Problem(problem, f"groups.{self.group}.probe", hint)) from None
         return verified
 
     def start(self) -> None:
@@ -95,7 +102,8 @@ class Probes:
             probing.cancel()
 
     def _begin(self, chain: Chain) -> None:
-        self._timers.pop(chain, None)
+        pause = EVERY * random.uniform(1 - JITTER, 1 + JITTER)
+        self._timers[chain] = self.reactor.callLater(pause, self._begin, chain)
         probing = Deferred.fromCoroutine(self._probe(chain))
         self._running[chain] = probing
         probing.addCallbacks(self._told, self._broken, callbackArgs=(chain,), errbackArgs=(chain,))
@@ -104,12 +112,14 @@ class Probes:
         """What is wrong with `chain`, if anything is."""
         began = self.reactor.seconds()
         probe = _Probe()
+        factory = Factory.forProtocol(lambda: probe)
+        factory.noisy = False
         endpoint = wrapClientTLS(self.tls, chain.connect(self.target))
-        connecting = endpoint.connect(Factory.forProtocol(lambda: probe)).addTimeout(LIMIT, self.reactor)
+        connecting = endpoint.connect(factory).addTimeout(LIMIT, self.reactor)
         try:
             await connecting
-            left = max(0.0, began + LIMIT - self.reactor.seconds())
-            await probe.done.addTimeout(left, self.reactor)
+            took = self.reactor.seconds() - began
+            await probe.done.addTimeout(max(0.0, LIMIT - took), self.reactor)
         except Refusal as refusal:
             return refusal
         except TimeoutError:
@@ -123,13 +133,14 @@ class Probes:
         except Exception as error:
             wrong = ofEnd(True, error, True, self.target, self.target)
             return Refusal("PS-UP33", chain=chain.name, where=str(self.target), detail=wrong.detail)
-        chain.health.pace.add(self.reactor.seconds() - began)
+        chain.health.pace.add(took)
         return None
 
     def _told(self, refusal: Refusal | None, chain: Chain) -> None:
         if self._running.pop(chain, None) is None:
             return
-        chain.health.probed(refusal)
+        if refusal is None or refusal.about is not About.CLIENT:  # what we lack ourselves tells nothing of the chain
+            chain.health.probed(refusal)
         self._failed[chain] = refusal is not None
         every = len(self._failed) == len(self.chains) and all(self._failed.values())
         if every and not self._complained:
@@ -139,7 +150,6 @@ class Probes:
                 target=str(self.target),
             )
         self._complained = every
-        self._timers[chain] = self.reactor.callLater(EVERY * random.uniform(1 - JITTER, 1 + JITTER), self._begin, chain)
 
     def _broken(self, failure: Failure, chain: Chain) -> None:
         if self._running.pop(chain, None) is not None and not failure.check(CancelledError):

@@ -81,9 +81,9 @@ class SSHHop:
 
     def connection(self, endpoint: IStreamClientEndpoint, network: Network) -> Deferred[Any]:
         """The connection, which is opened over `endpoint` where there is none: a `pipsocks.upstream.sshline.Line`."""
-        return network.shared.use(self, lambda: self._open(endpoint, network))
+        return network.shared.use(self, lambda: Deferred.fromCoroutine(self._open(endpoint, network)))
 
-    def _open(self, endpoint: IStreamClientEndpoint, network: Network) -> Deferred[Any]:
+    async def _open(self, endpoint: IStreamClientEndpoint, network: Network) -> Any:
         from pipsocks.upstream.sshline import Manners, openLine
         from pipsocks.upstream.sshlogin import Credentials
 
@@ -94,7 +94,7 @@ class SSHHop:
         known = knownKeys([os.path.expanduser(file) for file in files], self.address)
         credentials = Credentials(self.user, password, self._key, agent)
         manners = Manners(self.address, known, credentials, network.reactor, network.retry.handshake)
-        return Deferred.fromCoroutine(openLine(manners, endpoint))
+        return await openLine(manners, endpoint)
 
 
 @implementer(IStreamClientEndpoint)

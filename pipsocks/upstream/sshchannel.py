@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from typing import Any, Final
 from typing import Protocol as Seam
@@ -32,8 +31,13 @@ WINDOW_LIMIT: Final = 2_097_152
 PACKET: Final = 32_768
 """The most that one message carries: what every implementation takes (RFC 4253, section 6.1)."""
 
+PORTION: Final = 65_536
+"""Octets that a protocol is given at once of what was held, as Twisted's own transports do."""
+
 FILL: Final = 65_536
 """Octets in the write buffer from which on its producer is paused, as Twisted's own transports do."""
+
+_log: Final = Logger()
 
 WINDOW_ADJUST: Final = 93
 DATA: Final = 94
@@ -77,7 +81,32 @@ class Channel:
     @ivar enrolled: it will be asked to send a portion.
     """
 
-    _log = Logger()
+    __slots__ = (
+        "_closed",
+        "_endTold",
+        "_ended",
+        "_finished",
+        "_finishing",
+        "_held",
+        "_lost",
+        "_most",
+        "_packet",
+        "_paused",
+        "_producer",
+        "_producerPaused",
+        "_pulling",
+        "_remote",
+        "_room",
+        "_service",
+        "_streaming",
+        "_target",
+        "_turn",
+        "_window",
+        "dataBuffer",
+        "disconnecting",
+        "enrolled",
+        "protocol",
+    )
 
     def __init__(self, service: Service) -> None:
         self.protocol: IProtocol | None = None
@@ -88,8 +117,8 @@ class Channel:
         self._remote = 0  # the hop's number for it
         # What comes.
         self._window = self._target = WINDOW
-        self._held: deque[bytes] = deque()
-        self._size = self._most = 0  # of what is held, now and since the window was adjusted
+        self._held = bytearray()
+        self._most = 0  # octets that were held at once since the window was adjusted
         self._paused = False
         self._turn: IDelayedCall | None = None
         self._ended = False  # the hop's EOF has come
@@ -131,10 +160,12 @@ class Channel:
         self._take(len(data))
         if self._closed:
             return
-        self._held.append(data)
-        self._size += len(data)
-        self._most = max(self._most, self._size)
-        self._deliver()
+        if self._held or self._paused or self._turn is not None or self.protocol is None:
+            self._held += data
+            self._most = max(self._most, len(self._held))
+        else:
+            self._call(self.protocol.dataReceived, data)
+            self._deliver()
 
     def discarded(self, count: int) -> None:
         """
@@ -200,8 +231,8 @@ class Channel:
         if self._turn is not None:  # what is held comes before
             return
         while self._held and not self._paused and self.protocol is not None:
-            data = self._held.popleft()
-            self._size -= len(data)
+            data = bytes(self._held[:PORTION])
+            del self._held[:PORTION]
             self._call(self.protocol.dataReceived, data)
         if self._held or self._paused or self.protocol is None:
             return
@@ -232,6 +263,8 @@ class Channel:
             self._target = WINDOW
         self._most = 0
         count = self._target - self._window
+        if count <= 0:  # the window has become smaller than what may still come
+            return
         self._window += count
         self._service.send(WINDOW_ADJUST, number(self._remote) + number(count))
 
@@ -262,7 +295,7 @@ class Channel:
         try:
             event(*arguments)
         except Exception:
-            self._log.failure("a protocol failed on an ssh channel")
+            _log.failure("a protocol failed on an ssh channel")
             self.abortConnection()
 
     # what we send

@@ -14,11 +14,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pipsocks.model import Destination
-from pipsocks.refusal import Refusal
+from pipsocks.refusal import Refusal, printable
 from pipsocks.upstream.failures import ofEnd, ofHostKey, ofSilence, ofSSH, ofSSHLogin
 from pipsocks.upstream.sshhosts import HostKeyChanged, HostKeyUnknown, KnownKeys
 from pipsocks.upstream.sshlogin import Credentials, LoginRefused, Userauth
 from pipsocks.upstream.sshtunnels import Tunnels
+
+log = Logger()
 
 ALIVE: Final = 15.0
 """Seconds between two keep-alives."""
@@ -247,6 +249,9 @@ class Line(SSHClientTransport):
         self._abort()
         if not self.ready.called:
             self.ready.errback(refusal)
+        else:
+            words = printable(f"{refusal.cause} {refusal.said}".rstrip())
+            log.warn("the ssh connection to {hop} is given up: {words}", hop=str(self._manners.hop), words=words)
 
     def _abort(self) -> None:
         self.usable = False
@@ -264,7 +269,7 @@ class Line(SSHClientTransport):
         self._idle = 0.0 if self._tunnels.busy else self._idle + ALIVE
         self._timer = None
         if self._quiet >= UNANSWERED:
-            self._abort()
+            self._fail(ofSilence(False, self._manners.hop, self._manners.hop))
         elif self._idle >= IDLE or (not self.usable and not self._tunnels.busy):
             self.close()
         else:

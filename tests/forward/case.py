@@ -12,6 +12,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint
 from pipsocks.forward import Forward
 from pipsocks.front.listener import Listener, ListenerFactory
 from pipsocks.gateway.session import Gateway
+from pipsocks.gateway.settings import RetrySettings
 from pipsocks.model import Destination, Login
 from pipsocks.observe.journal import Journal, jsonLine
 from pipsocks.refusal import Refusal
@@ -44,6 +45,7 @@ class Way:
     pending: Deferred[None] | None = None
     asked: list[Destination | None] = attrs.field(factory=list)
     health: Health = attrs.field(factory=health)
+    tier: int = 1
 
     def describe(self) -> str:
         return self.name
@@ -73,6 +75,7 @@ class ForwardTestCase(ProxyTestCase):
     """A test with a client, a proxy, and ways out."""
 
     via = True
+    retry = RetrySettings()
 
     async def begin(self) -> None:
         await super().begin()
@@ -88,9 +91,11 @@ class ForwardTestCase(ProxyTestCase):
         return way
 
     async def proxy(self, protocol: str, **settings: Any) -> int:
-        gateway = Gateway(
+        shared = ways(self.clock, tuple(self.ways), retry=self.retry)
+        self.group = shared["groups"]["default"]
+        self.gateway = gateway = Gateway(
             clock=self.clock,  # type: ignore[arg-type]
-            **ways(self.clock, tuple(self.ways)),
+            **shared,
             relays=Relays(reactor),
             journal=Journal(self.lines.append, jsonLine, self.clock.seconds, lambda: 0.0),
             guard=self.guard(),

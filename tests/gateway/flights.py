@@ -205,10 +205,11 @@ class FlightCase(TestCase):
                 self.chain(name).health.begin().blamed(Refusal("PS-UP02", hop=name))
             self.assertFalse(self.chain(name).health.live)
 
-    def fly(self, *early: bytes, destination: Destination = SITE) -> Near:
-        """A client was told yes; it has said what is `early` before that."""
+    def fly(self, *early: bytes, ended: bool = False, destination: Destination = SITE) -> Near:
+        """A client was told yes; it has said what is `early` before that, and has `ended` its side."""
         near = Near()
         near.says(*early)
+        near.held.ended = ended
         request = Request(destination, "connect")
         self.session = Session(self.gateway, request, self.gateway.open("http", "127.0.0.1:5000"))
         self.session.entry.destination = destination

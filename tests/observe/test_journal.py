@@ -75,6 +75,41 @@ class JournalTests(TestCase):
         self.assertEqual(json.loads(line)["user"], hostile)
         self.assertIn('user="a\\\\n\\"b\\"', text)
 
+    def rescued(self, form: Any, **fields: Any) -> str:
+        """A line whose session has these fields too."""
+        lines: list[str] = []
+        entry = Journal(lines.append, form, lambda: 0.0, lambda: 0.0).open("http:127.0.0.1:3128", "127.0.0.1:5000")
+        for name, value in fields.items():
+            setattr(entry, name, value)
+        entry.close(Ended("ok"))
+        return lines[0]
+
+    def test_rescue(self) -> None:
+        """Why it went that way, the name in the ClientHello, and how often it was rescued, each where it is so."""
+        fields = {"because": "route[2]", "sni": "index.example", "replays": 2, "resumes": 1}
+        text, line = self.rescued(textLine, **fields), json.loads(self.rescued(jsonLine, **fields))
+        for name, value in fields.items():
+            self.assertIn(f" {name}={value} ", text)
+            self.assertEqual(line[name], value)
+
+    def test_noRescue(self) -> None:
+        """Where nothing of the kind happened a person does not read of it; a program finds the texts empty."""
+        text, line = self.rescued(textLine), json.loads(self.rescued(jsonLine))
+        for name in ("because", "sni", "replays", "resumes"):
+            self.assertNotIn(name, text)
+        self.assertEqual((line["because"], line["sni"]), ("", ""))
+        self.assertFalse({"replays", "resumes"} & set(line))
+
+    def test_rescueIsEscaped(self) -> None:
+        """A name in a ClientHello is the client's own, and a route's the administrator's: neither breaks a line."""
+        hostile = 'a" outcome=ok\r\n\x1b[2J\u202e'
+        for name in ("because", "sni"):
+            text, line = (self.rescued(form, **{name: hostile}) for form in (textLine, jsonLine))
+            for written in (text, line):
+                self.assertTrue(written.isascii() and written.isprintable(), written)
+            self.assertEqual(json.loads(line)[name], hostile)
+            self.assertIn(f'{name}="a\\" outcome=ok\\', text)
+
     def test_off(self) -> None:
         """A journal that is off formats nothing."""
         Journal(None, lambda line: self.fail("formatted"), lambda: 0.0, lambda: 0.0).open("l", "c").close(Ended("ok"))

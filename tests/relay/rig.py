@@ -163,12 +163,17 @@ class Tunnelled:
     def __init__(self, client: Peer, near: FarStream, far: FarStream, origin: Peer) -> None:
         self.client, self.near, self.far, self.origin = client, near, far, origin
         self.results: list[Ended] = []
+        self.hearings = 0
         self.waiting = Waiting()
         self.kind = ""
 
     def join(self, relays: Relays) -> None:
         """Hand the two middle ends to `relays`."""
-        self.kind = relays.join(self.near, self.far, self.done)
+        self.kind = relays.join(self.near, self.far, self.done, self.heard)
+
+    def heard(self) -> None:
+        """Count the calls: there is one at the first far byte."""
+        self.hearings += 1
 
     def done(self, ended: Ended) -> None:
         """Remember the verdict."""

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
@@ -58,7 +57,7 @@ class FaultCase(TestCase):
         self.events = Events(reactor)
         server = Server(with_, kind, faults, seed=seed, tls=tls, log=self.events, host=host)
         server.listen()
-        self.addCleanup(lambda: Deferred.fromCoroutine(server.stop()))
+        self.addCleanup(server.stop)
         return server
 
     def hop(self, *faults: str, **options: Any) -> tuple[Server, int]:

@@ -93,7 +93,7 @@ class ServerTests(FaultCase):
             self.assertRaises((OSError, CannotListenError), server.listen)
         # Now it can be had.
         server.listen()
-        self.addCleanup(lambda: Deferred.fromCoroutine(server.stop()))
+        self.addCleanup(server.stop)
 
     async def test_ipv6(self) -> None:
         """IPv6, in brackets where it stands in a URL."""

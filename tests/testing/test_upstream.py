@@ -159,7 +159,7 @@ class HealthyTests(FaultCase):
         hosts = {"a.example:443": ("127.0.0.1", there), "b.example:443": ("127.0.0.1", there)}
         hop = self.serve(Upstream(hosts), "for=b.example reply=4", "for=b.example:443 none", "for=b.example:443 cut")
         for name, expected in ((b"a", GRANTED + b"song"), (b"b", GRANTED + b"song"), (b"b", GRANTED[:5])):
-            request = GREETING + b"\x05\x01\x00\x03\x09" + name + b".example\x01\xbbsong"
+            request = GREETING + b"\x05\x01\x00\x03\x09" + name + b".Example\x01\xbbsong"
             talk = await self.say(hop, request)
             self.assertEqual(await talk.read(2 + len(expected)), CHOSEN + expected)
         self.assertEqual([each["fault"] for each in self.events.named("fault")], ["none", "cut"])

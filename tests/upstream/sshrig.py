@@ -74,10 +74,10 @@ class Server(Child):
         )
         if os.geteuid() == 0:  # Debian makes the directory that it separates privileges in when the service starts
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-        self.known = f"[127.0.0.1]:{self.port} {Path(f'{hostKey}.pub').read_text()}"
-        self._start()
+        self._start(host)
 
-    def _start(self) -> None:
+    def _start(self, host: str) -> None:
+        self.known = f"[127.0.0.1]:{self.port} {(self._directory / f'{host}.pub').read_text()}"
         super().__init__([find("sshd") or "", "-D", "-e", "-f", self._directory / "sshd_config"])
         self.expect("Server listening")
 
@@ -98,7 +98,7 @@ class Server(Child):
             file.write_text(
                 file.read_text().replace(f"HostKey {self._directory}/host\n", f"HostKey {self._directory}/{host}\n")
             )
-        self._start()
+        self._start(host)
 
 
 def _descendants(pid: int) -> list[int]:

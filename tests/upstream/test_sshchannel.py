@@ -156,11 +156,36 @@ class ComingTests(ChannelCase):
         grants = await self.got(ADJUST, before + 1)
         self.assertLessEqual(int.from_bytes(grants[before][4:], "big"), WINDOW)
 
+    async def test_piledUpOnce(self) -> None:
+        """A reader who lets much pile up while more may still come is not asked for more until that has come."""
+        await self.begin()
+        for _ in range(40):
+            for _ in range(2):
+                self.connection.data(0, b"x" * PACKET)
+            await self.sent()
+        window = WINDOW + sum(int.from_bytes(each[4:], "big") for each in self.connection.of(ADJUST)) - 80 * PACKET
+        before = len(self.connection.of(ADJUST))
+        self.transport.pauseProducing()
+        while window > WINDOW_LIMIT // 2 - 2 * PACKET:
+            self.connection.data(0, b"y" * PACKET)
+            window -= PACKET
+        await self.sent()
+        self.transport.resumeProducing()
+        await self.turns(lambda: not self.transport._held)
+        await self.sent()
+        self.assertEqual(before, len(self.connection.of(ADJUST)))
+        self.assertIsNone(self.inner.lost)
+        while window >= PACKET:
+            self.connection.data(0, b"z" * PACKET)
+            window -= PACKET
+        await self.got(ADJUST, before + 1)
+
     async def test_pausedInBetween(self) -> None:
         """A reader who pauses while it is given what was held gets the rest when it resumes."""
         await self.begin()
         self.transport.pauseProducing()
-        for piece in (b"one", b"two", b"three"):
+        pieces = [bytes((piece,)) * PACKET for piece in range(4)]
+        for piece in pieces:
             self.connection.data(0, piece)
         await self.sent()
         taken = self.inner.dataReceived
@@ -170,13 +195,13 @@ class ComingTests(ChannelCase):
             self.transport.pauseProducing()
 
         self.inner.dataReceived = pausing
-        for so in (b"one", b"onetwo", b"onetwothree"):
+        for so in (2, 4):
             self.transport.resumeProducing()
             self.transport.resumeProducing()
-            await self.turns(lambda so=so: self.inner.received == so)
-        self.connection.data(0, b"four")
-        await self.sent()
-        self.assertEqual(b"onetwothree", self.inner.received)
+            await self.turns(lambda so=so: self.inner.received == b"".join(pieces[:so]))
+            await self.sent()
+        self.assertEqual(4 * PACKET, len(self.inner.received))
+        self.assertEqual([], self.connection.of(ADJUST))
 
     async def test_extended(self) -> None:
         """What is not the tunnel's is dropped, and its room given back."""

@@ -9,19 +9,43 @@ from twisted.conch.ssh.transport import SSHServerTransport
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionLost
-from twisted.internet.task import deferLater
+from twisted.logger import capturedLogs, formatEvent
 
 from pipsocks.model import Destination
 from pipsocks.refusal import Refusal
+from pipsocks.upstream import sshtunnels
 from pipsocks.upstream.dial import Dial
 from pipsocks.upstream.sshdata import number, string
-from pipsocks.upstream.sshline import ALIVE, IDLE, UNANSWERED
+from pipsocks.upstream.sshline import ALIVE, IDLE, UNANSWERED, Line
 from tests.upstream.rig import A, Inner
 from tests.upstream.sshrig import Bastion, Connection, SSHCase, newKey
 
 
 class LineCase(SSHCase):
-    """Tunnels to A by a hop that the test scripts, in time that stands still."""
+    """Tunnels to A by a hop that the test scripts, in time that stands still. `lines` are our connections to it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.lines: list[Line] = []
+        made = Line.connectionMade
+
+        def noted(line: Line) -> None:
+            self.lines.append(line)
+            made(line)
+
+        self.patch(Line, "connectionMade", noted)
+
+    async def heard(self, act: Callable[[], Any]) -> None:
+        """Do something, and wait until what the hop sends for it has come."""
+        line = self.lines[-1]
+        before = line.heard
+        act()
+        await self.turns(lambda: line.heard > before)
+
+    async def answered(self, bastion: Bastion, count: int = 1) -> None:
+        """Wait until the hop has answered so many keep-alives, and the answer to the last has come."""
+        await self.turns(lambda: bastion.keepalives == count)
+        await self.heard(lambda: bastion.connections[-1].send(80, string(b"x") + b"\0"))
 
     def ask(self, port: int, where: Destination = A, protocol: type = Inner) -> Deferred[Any]:
         """Ask for a tunnel."""
@@ -66,8 +90,8 @@ class HandshakeTests(LineCase):
         peers, there = await self.peer()
         opening = self.ask(there.port)
         talk = await peers.accepted()
-        talk.write(b"220 mail.example ESMTP\r\n")
-        await deferLater(reactor, 0.05)  # type: ignore[arg-type]
+        await talk.readUntil(b"SSH-2.0-")
+        await self.heard(lambda: talk.write(b"220 mail.example ESMTP\r\n"))
         self.clock.advance(2.9)
         self.assertFalse(opening.called)
         self.clock.advance(0.2)
@@ -77,11 +101,13 @@ class HandshakeTests(LineCase):
     async def test_hangs(self) -> None:
         """One that begins as ssh and then says nothing."""
 
-        def begin(talk: Any) -> None:
-            talk.write(b"SSH-2.0-x\r\n")
-            reactor.callLater(0.05, self.clock.advance, 3.1)  # type: ignore[attr-defined]
-
-        await self.assertRefused("PS-UP06", begin)
+        peers, there = await self.peer()
+        opening = self.ask(there.port)
+        talk = await peers.accepted()
+        await talk.readUntil(b"SSH-2.0-")
+        await self.heard(lambda: talk.write(b"SSH-2.0-x\r\n"))
+        self.clock.advance(3.1)
+        await self.refused(opening, "PS-UP06")
 
     async def test_closes(self) -> None:
         """One that closes, with a word of farewell or without."""
@@ -225,7 +251,7 @@ class OpeningTests(LineCase):
         bastion = await self.bastion()
         opening = self.ask(bastion.port)
         connection = await self.asked(bastion)
-        await self.heard()
+        await self.answered(bastion)
         self.clock.advance(3.1)
         await self.refused(opening, "PS-UP15", where="a.example:443")
         connection.confirm(0)  # nobody waits for it any more
@@ -268,7 +294,7 @@ class OpeningTests(LineCase):
 
     async def test_limit(self) -> None:
         """There is an end to how many tunnels one connection has."""
-        self.patch(__import__("pipsocks.upstream.sshtunnels", fromlist=["x"]), "CHANNELS", 1)
+        self.patch(sshtunnels, "CHANNELS", 1)
         bastion = await self.bastion()
         self.ask(bastion.port)
         await self.asked(bastion)
@@ -285,36 +311,34 @@ class OpeningTests(LineCase):
         way: Any = hop.over(Dial(self.network, hop.address, isHop=True), A, self.network, No())  # type: ignore[arg-type]
         await self.refused(self.open(way), "PS-RU01")
 
-    async def heard(self) -> None:
-        """Wait until whatever is on its way from the hop has come."""
-        await deferLater(reactor, 0.05)  # type: ignore[arg-type]
-
 
 class LifeTests(LineCase):
     """An open connection."""
 
     async def test_dead(self) -> None:
-        """One from which nothing comes during three keep-alives is dead, with its tunnels."""
+        """One from which nothing comes during three keep-alives is dead, with its tunnels, and the log says so."""
         inner, connection, bastion = await self.tunnel()
-        await deferLater(reactor, 0.05)  # type: ignore[arg-type]
+        await self.answered(bastion)
         bastion.lives = False
         self.clock.advance(ALIVE)
-        for _ in range(UNANSWERED):
-            self.assertIsNone(inner.lost)
-            self.clock.advance(ALIVE)
-        await self.turns(lambda: inner.lost)
+        with capturedLogs() as logged:
+            for _ in range(UNANSWERED):
+                self.assertIsNone(inner.lost)
+                self.clock.advance(ALIVE)
+            await self.turns(lambda: inner.lost)
         inner.lost.trap(ConnectionLost)
+        (line,) = [formatEvent(event) for event in logged if "is given up" in event.get("log_format", "")]
+        self.assertIn(f"to 127.0.0.1:{bastion.port} is given up: upstream 127.0.0.1:{bastion.port} accepted and", line)
         self.ask(bastion.port)
         await self.turns(lambda: len(bastion.connections) == 2)
 
     async def test_alive(self) -> None:
         """One that answers keep-alives stays, and is asked every 15 seconds."""
         inner, _, bastion = await self.tunnel()
-        before = bastion.keepalives
-        for number_ in range(1, 7):
-            self.clock.advance(ALIVE)
-            await self.turns(lambda number_=number_: bastion.keepalives == before + number_)
-            await deferLater(reactor, 0.02)  # type: ignore[arg-type]
+        await self.answered(bastion)
+        for count in range(2, 8):
+            await self.heard(lambda: self.clock.advance(ALIVE))
+            self.assertEqual(count, bastion.keepalives)
         self.assertIsNone(inner.lost)
 
     async def test_idle(self) -> None:
@@ -322,11 +346,9 @@ class LifeTests(LineCase):
         inner, connection, bastion = await self.tunnel()
         inner.transport.loseConnection()
         await self.turns(lambda: connection.of(97))
-        connection.send(97, number(0))
-        await deferLater(reactor, 0.02)  # type: ignore[arg-type]
+        await self.heard(lambda: connection.send(97, number(0)))
         for _ in range(int(IDLE / ALIVE) - 1):
-            self.clock.advance(ALIVE)
-            await deferLater(reactor, 0.005)  # type: ignore[arg-type]
+            await self.heard(lambda: self.clock.advance(ALIVE))
         self.assertIsNone(self.ended(bastion))
         self.clock.advance(ALIVE)
         await self.turns(lambda: self.ended(bastion))
@@ -337,7 +359,7 @@ class LifeTests(LineCase):
     async def test_retired(self) -> None:
         """One that was given up stays for its tunnels, and closes behind the last."""
         inner, connection, bastion = await self.tunnel()
-        await deferLater(reactor, 0.05)  # type: ignore[arg-type]
+        await self.answered(bastion)
         bastion.lives = False
         opening = self.ask(bastion.port)
         await self.asked(bastion, 2)
@@ -347,8 +369,7 @@ class LifeTests(LineCase):
         await self.turns(lambda: inner.received == b"still here")
         connection.send(97, number(0))
         await self.turns(lambda: inner.lost)
-        connection.send(92, number(1) + number(2) + string(b"") + string(b""))
-        await deferLater(reactor, 0.05)  # type: ignore[arg-type]
+        await self.heard(lambda: connection.send(92, number(1) + number(2) + string(b"") + string(b"")))
         self.clock.advance(ALIVE)
         await self.turns(lambda: self.ended(bastion))
 
@@ -359,13 +380,12 @@ class LifeTests(LineCase):
         bastion.transports[0].transport.doRead = lambda: None
         inner.write(b"x" * 2_000_000)
         closing = self.network.shared.close()
-        await deferLater(reactor, 0.05)  # type: ignore[arg-type]
         self.clock.advance(1.1)
         await self.turns(lambda: closing.called)
         await self.turns(lambda: inner.lost)
 
     async def test_nonsense(self) -> None:
-        """What makes no sense ends the connection, and none of it reaches the log."""
+        """What makes no sense ends the connection, without a traceback."""
         for message, payload in (
             (91, number(7) + number(1) + number(1) + number(1)),  # not asked for
             (94, number(55) + string(b"x")),  # no such channel

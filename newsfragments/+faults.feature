@@ -1,0 +1,1 @@
+``twistd -n pipsocks-faults --config FILE`` starts upstream proxies and origins that fail as the file says, by turns or by chance from a seed, so that you can prove your own policy; ``pipsocks.testing`` is the same for your tests. See ``docs/faults.rst``.

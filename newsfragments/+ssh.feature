@@ -1,0 +1,1 @@
+A hop may be ``ssh://USER@HOST``, with ``pip install 'pipsocks[ssh]'``: all tunnels share one connection, which is kept alive and opened again when it is lost. Host keys are checked against ``known_hosts``, and your agent's keys, key files and passwords log in.
