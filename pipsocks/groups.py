@@ -69,8 +69,10 @@ def _makeGroup(settings: GroupSettings, network: Network, healths: Healths) -> G
 def _makeChain(settings: ChainSettings, network: Network, healths: Healths) -> Chain:
     try:
         chain = Chain(settings, network)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         last = settings.hops[-1].address
         hint = "give the path of a PEM file that pipsocks may read"
+        if isinstance(error, ImportError):
+            hint = "install what ssh hops need: pip install 'pipsocks[ssh]'"
         raise StartError(Problem(f"upstream {settings.name or last}: {error}", "upstream", hint)) from None
     return attrs.evolve(chain, health=healths.setdefault(settings.hops, chain.health))

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import attrs
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, TimeoutError, succeed
 from twisted.internet.interfaces import IListeningPort
 
 from pipsocks.forward import Forward
@@ -37,11 +37,15 @@ from pipsocks.settings import Settings
 from pipsocks.udp import Associations
 from pipsocks.upstream.chain import Network
 from pipsocks.upstream.probes import Probes
+from pipsocks.upstream.shared import Shared
 
 PLAIN_CHECKERS: Final = frozenset({"htpasswd", "file", "unix"})
 """Checkers whose descriptions hold no secret."""
 
 Say = Callable[[str], None]
+
+GOODBYE: Final = 1.0
+"""Seconds that hops are given to take our goodbye on connections that sessions shared."""
 
 LAST_WORDS: Final = 0.01
 """Seconds between the end of the last client's connection and the end of the process."""
@@ -76,7 +80,7 @@ def makeService(reactor: Any, settings: Settings, say: Say) -> ProxyService:
     clients = Clients(min(HANDSHAKES, limit // 4), Descriptors(reactor, limit))
     forward = Forward()
     probes = makeProbes(settings, groups, reactor)
-    service = ProxyService(reactor, settings, gateway, clients, say, probes)
+    service = ProxyService(reactor, settings, gateway, clients, say, probes, network.shared)
     try:
         for listening in settings.listeners:
             logins = Logins.fromStrings(listening.auth, reactor, listening.authSource) if listening.auth else None
@@ -133,8 +137,8 @@ class ProxyService(Service):
         gateway: Gateway,
         clients: Clients,
         say: Say,
-        probes: Sequence[Probes] = (),
-        notify: Notify | None = None,
+        probes: Sequence[Probes],
+        shared: Shared,
     ) -> None:
         self._reactor = reactor
         self._settings = settings
@@ -142,7 +146,8 @@ class ProxyService(Service):
         self._clients = clients
         self._say = say
         self._probes = probes
-        self._notify = Notify.fromEnvironment(os.environ) if notify is None else notify
+        self._shared = shared
+        self._notify = Notify.fromEnvironment(os.environ)
         self._bound: list[Bound] = []
         self._former: list[tuple[int, Any]] = []  # the signals' handlers before ours
 
@@ -235,12 +240,14 @@ class ProxyService(Service):
         self._clients.whenEmpty = empty
         return drained
 
-    def _stopped(self, result: None) -> None:
+    def _stopped(self, result: None) -> Deferred[None]:
         counts = str(self._gateway.counts)
         if counts:
             self._say(f"pipsocks: since the start: {counts}")
         for number, handler in self._former:
             signal.signal(number, handler)
+        closing = self._shared.close().addTimeout(GOODBYE, self._reactor)
+        return closing.addErrback(lambda failure: failure.trap(TimeoutError) and None)
 
     @property
     def _drain(self) -> float:

@@ -16,12 +16,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.rescue import connects, cuts, dead, flights, hedge, words
+from benchmarks.rescue import connects, cuts, dead, flights, hedge, installs, words
 from benchmarks.rescue.figures import FULL, QUICK, Ground
-from benchmarks.rescue.proxies import PIPSOCKS
+from benchmarks.rescue.peers import PROXIES
 
-SCENARIOS = {2: connects, 3: flights, 4: cuts, 5: words, 6: dead, 7: hedge}
-PROXIES = (PIPSOCKS,)
+SCENARIOS = {1: installs, 2: connects, 3: flights, 4: cuts, 5: words, 6: dead, 7: hedge}
 
 
 def main(arguments: list[str]) -> int:
@@ -45,6 +44,7 @@ def main(arguments: list[str]) -> int:
             print(f"not installed, not measured: {each.name}")
     missed = 0
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
+        Path(temporary).chmod(0o755)  # squid leaves root, and writes its log in there
         for number, scenario in SCENARIOS.items():
             if options.scenario and number not in options.scenario:
                 continue

@@ -11,10 +11,10 @@ from benchmarks.rescue.clients import Way
 from benchmarks.rescue.exits import KINDS, Listener, listening, pool
 from benchmarks.rescue.figures import Figure, Ground, atMost, missing, none
 from benchmarks.rescue.proxies import Proxy, running
-from pipsocks.testing import Content
+from pipsocks.testing import Origin
 
 TITLE = "A plain download that is cut ten times"
-WHERE = {"by the origin": ("origin", "reset-after"), "by the exits": ("exit", "close-after")}
+WHERE = {"by the origin": ("origin", "reset-after"), "by the exits": ("exit", "reset-after")}
 
 
 def run(proxy: Proxy, ground: Ground) -> Iterator[Figure]:
@@ -32,25 +32,25 @@ def run(proxy: Proxy, ground: Ground) -> Iterator[Figure]:
                 yield missing(what, reason)
                 continue
             folder = ground.folder / what.replace(" ", "-")
+            got: list[bytes] = []
             with (
                 listening(folder / "origin", [Listener("files", "origin", faults["origin"])]) as origin,
                 pool(
                     folder / "pool", schemes, [faults["exit"]] * 4, ground.seed,
                     {"files.example:80": origin.ports["files"]},
                 ) as exits,
-                running(proxy, exits.exits, folder / "proxy", strategy="order") as it,
             ):  # fmt: skip
-                got: list[bytes] = []
-                way = Way("http", it.ports["http"])
-
-                async def fetch(way: Way = way, got: list[bytes] = got) -> None:
-                    got.append(await clients.forwarded(way, "files.example", 80, "GET", f"/{size}"))
-
-                outcome = clients.crowd([functools.partial(fetch)], 1)[0]
-                content = Content("0 /%d 0" % size, size)
-                sent = sum(event["down"] for event in origin.events("struck")) if who == "origin" else 0
+                with running(proxy, exits.exits, folder / "proxy", strategy="order") as it:
+                    fetch = functools.partial(_fetch, Way("http", it.ports["http"]), f"/{size}", got)
+                    outcome = clients.crowd([fetch], 1)[0]
+                # Once the proxy is gone every connection to an exit is over, and counted.
+                sent = sum(event["down"] for event in exits.running.events("lost"))
             wrong = [outcome.failure] if outcome.failure else []
-            if got and hashlib.sha256(got[0]).hexdigest() != content.digest:
+            if got and hashlib.sha256(got[0]).hexdigest() != Origin().content(f"/{size}").digest:
                 wrong.append("the bytes differ")
             yield none(f"{what}: what is wrong with it", wrong)
             yield atMost(f"{what}: sent twice", 100 * (sent - size) / size, 2, " %")
+
+
+async def _fetch(way: Way, path: str, got: list[bytes]) -> None:
+    got.append(await clients.forwarded(way, "files.example", 80, "GET", path))

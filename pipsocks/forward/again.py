@@ -65,8 +65,8 @@ class Asking:
     ======================================  =========================================================
 
     Another chain is asked only for a GET or HEAD without content (but after a 407), within 3 s; the request is sent at
-    most twice, and each chain asked once. A further silence, of hops that do not count, is waited for as long as leaves
-    each chain its share of the time.
+    most twice, and each chain asked once. A further silence, and a further probe, of hops that do not count, are waited
+    for as long as leaves each chain its share of the time, and the client its answer when the search would have ended.
     """
 
     def __init__(
@@ -174,11 +174,12 @@ class Asking:
 
     def _send(self, way: Way, found: Found[Origin]) -> None:
         session, now = self._session, self._clock.seconds()
-        patience = SILENCE_SECONDS
+        patience, until = SILENCE_SECONDS, float("inf")
         if self._sendings:
-            share = (session.began + session.group.retry.total - now) / (len(self._ways.left(kept=False)) + 1)
+            until = session.began + session.group.retry.total
+            share = (until - now) / (len(self._ways.left(kept=False)) + 1)
             patience = max(SHARE_LEAST, min(patience, share))
-        sending = Sending(way, found, self._question, self._clock, self._ears, self, session.began, patience)
+        sending = Sending(way, found, self._question, self._clock, self._ears, self, session.began, patience, until)
         self._sendings.append(sending)
         sending.send()
 

@@ -67,13 +67,14 @@ class _Probe(Protocol):
         self._answered()
 
 
-async def isAlive(clock: IReactorTime, chain: Chain, authority: bytes, hear: Callable[[], None]) -> bool:
+async def isAlive(clock: IReactorTime, chain: Chain, authority: bytes, hear: Callable[[], None], limit: float) -> bool:
     """
     Ask the HTTP hop at the end of `chain` with ``OPTIONS *``, on a connection of its own; real ones answer at once.
 
     @param authority: for the field Host, which is of no matter here.
     @param hear: is called when a byte or an end comes.
-    @return: False when for 4 s neither does.
+    @param limit: how long that is waited for, in seconds.
+    @return: False when neither does.
     """
     question = b"OPTIONS * HTTP/1.1\r\nHost: %b\r\nMax-Forwards: 0\r\n" % authority
     if chain.login is not None:
@@ -95,7 +96,7 @@ async def isAlive(clock: IReactorTime, chain: Chain, authority: bytes, hear: Cal
         settle(True)
 
     probe = _Probe(question + b"\r\n", heard)
-    timer = clock.callLater(SILENCE_SECONDS, settle, False)
+    timer = clock.callLater(limit, settle, False)
     connecting = chain.reachLast().connect(_ProbeFactory(probe))
     connecting.addErrback(failed)
     try:

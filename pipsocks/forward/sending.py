@@ -15,6 +15,7 @@ from pipsocks.forward.pool import Way
 from pipsocks.forward.probe import FORGOTTEN_SECONDS, SILENCE_SECONDS, Ears, isAlive
 from pipsocks.forward.question import Question
 from pipsocks.gateway.found import Found
+from pipsocks.gateway.search import SHARE_LEAST
 from pipsocks.refusal import Refusal
 from pipsocks.wire.gate import GateError, ResponseHead
 
@@ -61,10 +62,12 @@ class Sending:
         told: Told,
         asked: float,
         patience: float,
+        until: float = float("inf"),
     ) -> None:
         """
         @param asked: when the client asked: what a hop says from then on shows that it lives.
         @param patience: how long it is silent before that is told.
+        @param until: when the client is to have an answer, if it is only a silent hop that it waits for.
         """
         self.way = way
         self.found = found
@@ -78,6 +81,7 @@ class Sending:
         self._ears = ears
         self._told = told
         self._asked = asked
+        self._until = until
         self._silence = clock.callLater(patience, self._silent)
         wait = max(0.0, asked + SILENCE_SECONDS - self.began)
         self._doubt = clock.callLater(wait, self._doubted) if way.chain.endsInHTTP else None
@@ -161,11 +165,12 @@ class Sending:
         self._told.silent(self)
 
     async def _probe(self) -> None:
-        chain = self.way.chain
-        if not await isAlive(
-            self._clock, chain, self._question.target.authority, self._ears.listen(chain, self._clock)
-        ):
+        chain, clock = self.way.chain, self._clock
+        limit = max(SHARE_LEAST, min(SILENCE_SECONDS, self._until - clock.seconds()))
+        hear = self._ears.listen(chain, clock)
+        if not await isAlive(clock, chain, self._question.target.authority, hear, limit):
             self._probing = None
             refusal = Refusal("PS-UP15", chain=chain.name)
-            self.found.blamed(refusal)
+            # One that had less than its time is not blamed for it.
+            (self.found.blamed if limit == SILENCE_SECONDS else self.found.failed)(refusal)
             self._told.failed(self, refusal)

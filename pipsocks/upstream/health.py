@@ -64,6 +64,7 @@ TABLE: Final[Mapping[tuple[State, Event], State]] = {
     (_S.LIVE, _E.LOGIN): _S.BARRED,
     (_S.LIVE, _E.UNPROBED): _S.OUT,
     (_S.EJECTED, _E.SUCCESS): _S.LIVE,
+    (_S.EJECTED, _E.BLAME): _S.EJECTED,
     (_S.EJECTED, _E.LOGIN): _S.BARRED,
     (_S.EJECTED, _E.TRIED): _S.EJECTED_TRIAL,
     (_S.EJECTED, _E.PROBED): _S.LIVE,
@@ -75,6 +76,7 @@ TABLE: Final[Mapping[tuple[State, Event], State]] = {
     (_S.EJECTED_TRIAL, _E.PROBED): _S.LIVE,
     (_S.EJECTED_TRIAL, _E.UNPROBED): _S.OUT,
     (_S.BARRED, _E.SUCCESS): _S.LIVE,
+    (_S.BARRED, _E.BLAME): _S.EJECTED,
     (_S.BARRED, _E.TRIED): _S.BARRED_TRIAL,
     (_S.BARRED, _E.PROBED): _S.LIVE,
     (_S.BARRED, _E.UNPROBED): _S.OUT,
@@ -98,7 +100,8 @@ class Health:
 
     - A live chain is ejected at the fifth blamed failure in a row, and barred at once when a hop refuses our login.
     - When the time of either is up, the next attempt is its trial. Success makes it live again, blame ejects it for
-      longer, and a trial that says neither is given to the next session.
+      longer, and a trial that says neither is given to the next session. The blame may come late: a trial's report
+      counts once another chain has reached the destination.
     - An attempt that is no trial, on a chain that is not live, changes nothing unless it succeeds; but a hop that
       refuses our login bars an ejected chain too.
     - Whatever it was, a probe that fails puts it out, and only a probe that comes through brings it back then: behind a
@@ -121,6 +124,7 @@ class Health:
     _row: int = attrs.field(default=0, init=False)
     _ejections: int = attrs.field(default=0, init=False)
     _spell: int = attrs.field(default=0, init=False)  # how often it has come to live, or left it
+    _sentence: int = attrs.field(default=0, init=False)  # how often it has been told what it is
     _trial: Try | None = attrs.field(default=None, init=False)
 
     @property
@@ -145,6 +149,7 @@ class Health:
             if self.state not in _TRIALS:
                 self._happened(Event.TRIED)
             self._trial = tried
+            tried.sentence = self._sentence
             self.due = self.seconds() + TRIAL_LIMIT
         return tried
 
@@ -164,8 +169,8 @@ class Health:
             self._happened(Event.SUCCESS)
 
     def blamed(self, tried: Try, failure: Refusal) -> None:
-        """A failure is the chain's own. It counts where it was live all along, or this was its trial."""
-        if tried is self._trial:
+        """A failure is the chain's own. It counts where it was live all along, or this was a trial since it is not."""
+        if tried.sentence == self._sentence:
             self._happened(Event.BLAME, failure)
         elif tried.spell == self._spell and self.state is State.LIVE:
             self._row += 1
@@ -190,6 +195,8 @@ class Health:
             self._trial = None
         if (after is State.LIVE) != (before is State.LIVE):
             self._spell += 1
+        if event not in (Event.TRIED, Event.UNTOLD):
+            self._sentence += 1
         if event is Event.UNTOLD:
             self.due = self.seconds()
         elif after is State.LIVE:
@@ -219,10 +226,12 @@ class Try:
     One attempt, as the chain's health sees it. Each of its words may come late, and more than once.
 
     @ivar spell: which time of being live it began in; -1 where the chain was not.
+    @ivar sentence: which of the chain's it was a trial in; -1 where it was none.
     """
 
     health: Health
     spell: int
+    sentence: int = attrs.field(default=-1, init=False)
 
     def succeeded(self) -> None:
         """The destination's first byte came back."""

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from pipsocks.model import Destination, Problem, StartError
+from pipsocks.model import Destination
 from pipsocks.refusal import Refusal
 from pipsocks.slugs import About
 from pipsocks.upstream.chain import Chain
@@ -64,7 +64,7 @@ class Probes:
     @ivar reactor: has the time.
     @ivar group: its name, for the log.
     @ivar tls: makes the TLS connections to the target.
-    @raise StartError: no certificate can be for the target's name.
+    @raise ValueError: no certificate can be for the target's name.
     """
 
     reactor: Any
@@ -79,12 +79,7 @@ class Probes:
 
     @tls.default
     def _verified(self) -> IOpenSSLClientConnectionCreator:
-        try:
-            verified: IOpenSSLClientConnectionCreator = optionsForClientTLS(self.target.host)
-        except ValueError as error:
-            problem = f"no certificate can be for {self.target.host}: {error}"
-            hint = "name a target whose certificate can be verified"
-            raise StartError(Problem(problem, f"groups.{self.group}.probe", hint)) from None
+        verified: IOpenSSLClientConnectionCreator = optionsForClientTLS(self.target.host)
         return verified
 
     def start(self) -> None:

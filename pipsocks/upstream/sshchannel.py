@@ -21,18 +21,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pipsocks.upstream.sshdata import Malformed, number, string
-
-WINDOW: Final = 131_072
-"""Octets that the hop may send before a reader has taken any: what a slow reader's tunnel holds at most."""
-
-WINDOW_LIMIT: Final = 2_097_152
-"""The same for a reader who keeps up, as OpenSSH has it: a far hop needs that much on the way to be fast."""
+from pipsocks.upstream.sshwindow import Window
 
 PACKET: Final = 32_768
 """The most that one message carries: what every implementation takes (RFC 4253, section 6.1)."""
-
-PORTION: Final = 65_536
-"""Octets that a protocol is given at once of what was held, as Twisted's own transports do."""
 
 FILL: Final = 65_536
 """Octets in the write buffer from which on its producer is paused, as Twisted's own transports do."""
@@ -82,31 +74,10 @@ class Channel:
     """
 
     __slots__ = (
-        "_closed",
-        "_endTold",
-        "_ended",
-        "_finished",
-        "_finishing",
-        "_held",
-        "_lost",
-        "_most",
-        "_packet",
-        "_paused",
-        "_producer",
-        "_producerPaused",
-        "_pulling",
-        "_remote",
-        "_room",
-        "_service",
-        "_streaming",
-        "_target",
-        "_turn",
-        "_window",
-        "dataBuffer",
-        "disconnecting",
-        "enrolled",
-        "protocol",
-    )
+        "_closed", "_endTold", "_ended", "_finished", "_finishing", "_lost", "_packet", "_paused", "_producer",
+        "_producerPaused", "_pulling", "_remote", "_room", "_service", "_streaming", "_turn", "_window",
+        "dataBuffer", "disconnecting", "enrolled", "protocol",
+    )  # fmt: skip
 
     def __init__(self, service: Service) -> None:
         self.protocol: IProtocol | None = None
@@ -116,9 +87,7 @@ class Channel:
         self._service = service
         self._remote = 0  # the hop's number for it
         # What comes.
-        self._window = self._target = WINDOW
-        self._held = bytearray()
-        self._most = 0  # octets that were held at once since the window was adjusted
+        self._window = Window()
         self._paused = False
         self._turn: IDelayedCall | None = None
         self._ended = False  # the hop's EOF has come
@@ -157,12 +126,11 @@ class Channel:
 
         @raise Malformed: more than we had asked for.
         """
-        self._take(len(data))
+        self._window.take(len(data))
         if self._closed:
             return
-        if self._held or self._paused or self._turn is not None or self.protocol is None:
-            self._held += data
-            self._most = max(self._most, len(self._held))
+        if self._window.held or self._paused or self._turn is not None or self.protocol is None:
+            self._window.hold(data)
         else:
             self._call(self.protocol.dataReceived, data)
             self._deliver()
@@ -173,13 +141,8 @@ class Channel:
 
         @raise Malformed: more than we had asked for.
         """
-        self._take(count)
+        self._window.take(count)
         self._deliver()
-
-    def _take(self, count: int) -> None:
-        if count > self._window:
-            raise Malformed("more data than the window has room for")
-        self._window -= count
 
     def refuseRequest(self) -> None:
         """The hop asked for something else than a tunnel."""
@@ -203,7 +166,7 @@ class Channel:
     def lost(self, reason: Failure) -> None:
         """The connection is gone. What was not taken yet is lost with it, as in a reset."""
         self._closed = True
-        self._held.clear()
+        self._window.held.clear()
         self._stopOutput()
         self._tell(self._lost or reason)
 
@@ -230,11 +193,10 @@ class Channel:
     def _deliver(self) -> None:
         if self._turn is not None:  # what is held comes before
             return
-        while self._held and not self._paused and self.protocol is not None:
-            data = bytes(self._held[:PORTION])
-            del self._held[:PORTION]
-            self._call(self.protocol.dataReceived, data)
-        if self._held or self._paused or self.protocol is None:
+        held = self._window.held
+        while held and not self._paused and self.protocol is not None:
+            self._call(self.protocol.dataReceived, self._window.portion())
+        if held or self._paused or self.protocol is None:
             return
         if not self._ended:
             self._grant()
@@ -254,19 +216,8 @@ class Channel:
             self.loseConnection()
 
     def _grant(self) -> None:
-        """Ask for more, once half of what may come has come and was taken."""
-        if self._closed or self._window > self._target // 2:
-            return
-        if self._most <= WINDOW // 2:
-            self._target = min(self._target * 2, WINDOW_LIMIT)
-        elif self._most > WINDOW:
-            self._target = WINDOW
-        self._most = 0
-        count = self._target - self._window
-        if count <= 0:  # the window has become smaller than what may still come
-            return
-        self._window += count
-        self._service.send(WINDOW_ADJUST, number(self._remote) + number(count))
+        if not self._closed and (count := self._window.grant()):
+            self._service.send(WINDOW_ADJUST, number(self._remote) + number(count))
 
     def _tell(self, reason: Failure) -> None:
         """It is over; tell so once."""
@@ -279,7 +230,7 @@ class Channel:
 
     def _tellSoon(self, reason: Failure) -> None:
         """The same in the reactor's next turn, as of any transport: nobody is called back by what he calls."""
-        self._held.clear()
+        self._window.held.clear()
         self._lost = reason
         if self._turn is not None:
             self._turn.cancel()

@@ -105,6 +105,7 @@ class Line(SSHClientTransport):
         self._timer: IDelayedCall | None = None
         self._login: Userauth | None = None
         self._said = ""
+        self._over = False  # it was aborted
         self._quiet = 0  # keep-alives in a row since which nothing came
         self._idle = 0.0  # seconds since the last channel
         self._heardThen = 0
@@ -207,6 +208,11 @@ class Line(SSHClientTransport):
         except Exception as error:  # conch trusts its peer: what it cannot read raises whatever it may
             self._broken(error)
 
+    def dispatchMessage(self, messageNum: int, payload: bytes) -> None:
+        """Take one message, unless one before it was the end."""
+        if not self._over:
+            super().dispatchMessage(messageNum, payload)
+
     def receiveError(self, reasonCode: int, description: bytes) -> None:
         """The hop takes leave."""
         self._said = description.decode("utf-8", "backslashreplace")
@@ -246,6 +252,8 @@ class Line(SSHClientTransport):
         return line.decode("utf-8", "backslashreplace")
 
     def _fail(self, refusal: Refusal) -> None:
+        if self._over:
+            return
         self._abort()
         if not self.ready.called:
             self.ready.errback(refusal)
@@ -254,6 +262,7 @@ class Line(SSHClientTransport):
             log.warn("the ssh connection to {hop} is given up: {words}", hop=str(self._manners.hop), words=words)
 
     def _abort(self) -> None:
+        self._over = True
         self.usable = False
         self._stopTimer()
         transport: Any = self.transport

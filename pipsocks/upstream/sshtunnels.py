@@ -15,8 +15,9 @@ from twisted.python.failure import Failure
 from pipsocks.model import Destination
 from pipsocks.refusal import Refusal
 from pipsocks.upstream.failures import RESOURCE_SHORTAGE, ofChannel, ofEnd, ofSilence
-from pipsocks.upstream.sshchannel import CLOSE, DATA, EOF, PACKET, WINDOW, WINDOW_ADJUST, Channel
+from pipsocks.upstream.sshchannel import CLOSE, DATA, EOF, PACKET, WINDOW_ADJUST, Channel
 from pipsocks.upstream.sshdata import Fields, Malformed, number, string
+from pipsocks.upstream.sshwindow import WINDOW
 
 CHANNELS: Final = 4096
 """Channels of one connection, those included that are given up and that the hop has not answered yet."""

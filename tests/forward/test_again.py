@@ -460,7 +460,7 @@ class SilenceTests(HopCase):
         three = await self.addWay("three")
         client, _ = await self.silent()
         await self.arrived(self.two)
-        await self.pass_(4)
+        await self.pass_(3)
         (await self.arrived(three)).write(OK)
         await self.expect(client, 200, b"ok")
 

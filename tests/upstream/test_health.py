@@ -280,14 +280,13 @@ class TrialTests(HealthCase):
         self.assertIs(self.health.state, L)
 
     def test_lateWords(self) -> None:
-        """What a former trial says later changes nothing, unless it is a success."""
+        """What a former trial says later changes nothing, unless it is a success, or blame."""
         self.eject()
         self.untilDue()
         former = self.health.begin()
         former.untold()
         self.health.begin()
         due = self.health.due
-        former.blamed(REFUSED)
         former.barred(LOGIN)
         former.untold()
         self.assertEqual((self.health.state, self.health.due), (ET, due))
@@ -305,10 +304,48 @@ class TrialTests(HealthCase):
         self.assertTrue(self.health.live)
         second = self.health.begin()
         self.assertFalse(self.health.live)
-        idle.blamed(REFUSED)
+        idle.untold()
         self.assertIs(self.health.state, ET)
-        second.blamed(REFUSED)
+        second.untold()
         self.assertIs(self.health.state, E)
+        self.assertTrue(self.health.live)
+
+    def test_lateBlame(self) -> None:
+        """
+        A trial that reported its destination ends without success or blame; once another chain has reached that
+        destination it is blame after all, and ejects the chain anew, n one higher. Of several such the first counts.
+        """
+        for bring, first in ((self.eject, 60.0), (self.bar, 30.0)):
+            self.health = Health("hk1", self.clock.seconds)
+            with self.stretch(0.5):
+                bring()
+                self.untilDue()
+                reported = []
+                for _ in range(3):
+                    reported.append(self.health.begin())
+                    reported[-1].untold()
+                running = self.health.begin()
+                for trial in reported:
+                    trial.blamed(REFUSED)
+                self.assertIs(self.health.state, E)
+                self.assertAlmostEqual(self.health.due - self.clock.seconds(), first)
+                running.blamed(REFUSED)
+                running.untold()
+                self.assertAlmostEqual(self.health.due - self.clock.seconds(), first)
+
+    def test_lateBlameOfWhatIsOver(self) -> None:
+        """Not where the chain has been live again in between, or was put out by a probe."""
+        for settle in (lambda: self.health.begin().succeeded(), lambda: self.health.probed(PROBE)):
+            self.health = Health("hk1", self.clock.seconds)
+            self.eject()
+            self.untilDue()
+            former = self.health.begin()
+            former.untold()
+            settle()
+            state = self.health.state
+            for _ in range(6):
+                former.blamed(REFUSED)
+            self.assertIs(self.health.state, state)
 
     def test_blamedTwice(self) -> None:
         """A trial is blamed once, whatever it says again."""

@@ -20,7 +20,7 @@ from twisted.logger import globalLogPublisher
 from twisted.python.filepath import FilePath
 from twisted.trial.unittest import SynchronousTestCase
 
-from pipsocks.model import Destination, StartError
+from pipsocks.model import Destination
 from pipsocks.refusal import Refusal
 from pipsocks.upstream.chain import Chain
 from pipsocks.upstream.dial import Network
@@ -356,17 +356,3 @@ class Endpoint:
         done: Deferred[Any] = Deferred()
         done.errback(self.outcome)
         return done
-
-
-class NameTests(SynchronousTestCase):
-    """A target that cannot be verified."""
-
-    def test_noCertificateForThatName(self) -> None:
-        """It is refused when the service is made, with the group and a hint."""
-        chain = Chain(ChainSettings(), Network(Clock()))
-        with self.assertRaises(StartError) as caught:
-            Probes(Clock(), "exits", [chain], Destination("foo_bar.example", 443))
-        (problem,) = caught.exception.problems
-        self.assertEqual(problem.where, "groups.exits.probe")
-        self.assertIn("foo_bar.example", problem.what)
-        self.assertTrue(problem.hint)

@@ -14,6 +14,7 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 
+from pipsocks import endpoint
 from pipsocks.gateway.stream import FarStream
 from pipsocks.model import Destination, Secret
 from pipsocks.relay import Relays
@@ -167,6 +168,20 @@ class SharedTests(RealCase):
             self.assertEqual(b"hello", await (await peers.accepted()).read(5))
         self.assertEqual(1, self.logins())
 
+    async def test_otherPrograms(self) -> None:
+        """Endpoints of another program share it too, by the chain's text and by the hop's value."""
+        peers, there = await self.peer()
+        endpoint._networks.pop(reactor, None)
+        for _ in range(2):
+            await self.open(endpoint.chainEndpoint(reactor, self.url, "127.0.0.1", there.port))
+            await peers.accepted()
+        network = endpoint._networks.pop(reactor)
+        self.addCleanup(network.shared.close)
+        settings = endpoint.SSHSettings(key=str(self.key), known_hosts=str(self.known))
+        hop = endpoint.SSHHop(Destination("127.0.0.1", self.server.port), settings=settings)
+        await self.open(hop.over(Dial(network, hop.address, isHop=True), there, network))
+        self.assertEqual(1, self.logins())
+
     async def test_cancelled(self) -> None:
         """Who leaves while it is being opened leaves it to the others."""
         _, there = await self.peer()
@@ -294,7 +309,7 @@ class RelayTests(RealCase):
         feed = Feed(origin, 100_000_000, origin.transport.loseWriteConnection)
         await self._settled(lambda: feed.sent)
         self.assertLess(feed.sent, 30_000_000)  # the kernel's buffers of four sockets
-        self.assertLess(len(far.transport._held), 2_200_000)
+        self.assertLess(len(far.transport._window.held), 2_200_000)
         client.transport.resumeProducing()
         await client.until(lambda: client.over)
         self.assertEqual((feed.hash.digest(), 100_000_000), (client.hash.digest(), client.size))

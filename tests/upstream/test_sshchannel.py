@@ -9,8 +9,9 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone, NoProtocol
 from twisted.internet.protocol import Factory, Protocol
 
 from pipsocks.upstream.dial import Dial
-from pipsocks.upstream.sshchannel import FILL, PACKET, WINDOW, WINDOW_LIMIT
+from pipsocks.upstream.sshchannel import FILL, PACKET
 from pipsocks.upstream.sshdata import Fields, number, string
+from pipsocks.upstream.sshwindow import WINDOW, WINDOW_LIMIT
 from tests.loopback import Talk
 from tests.upstream.rig import A
 from tests.upstream.sshrig import Bastion, Connection
@@ -171,7 +172,7 @@ class ComingTests(ChannelCase):
             window -= PACKET
         await self.sent()
         self.transport.resumeProducing()
-        await self.turns(lambda: not self.transport._held)
+        await self.turns(lambda: not self.transport._window.held)
         await self.sent()
         self.assertEqual(before, len(self.connection.of(ADJUST)))
         self.assertIsNone(self.inner.lost)

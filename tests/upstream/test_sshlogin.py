@@ -10,6 +10,7 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.protocol import Factory
+from twisted.logger import LogLevel, capturedLogs
 
 from pipsocks.model import Destination, Secret
 from pipsocks.upstream.dial import Dial
@@ -148,7 +149,10 @@ class RealTests(LoginCase):
         self.known.write_text("")
         hop = self.hop(server.port, key=str(self.key))
         way = hop.over(Dial(self.network, hop.address, isHop=True), Destination("a", 1), self.network)
-        refusal = await self.refused(self.open(way), "PS-UP26", detail=str(self.known))
+        with capturedLogs() as logged:
+            refusal = await self.refused(self.open(way), "PS-UP26", detail=str(self.known))
+            await self.turns(lambda: not self.network.shared._places)
+        self.assertEqual([], [event for event in logged if event["log_level"] >= LogLevel.warn])
         self.assertIn("ssh-ed25519 SHA256:", refusal.said)
         self.assertNotIn("Accepted", server.output)
         self.known.write_text(server.known)
