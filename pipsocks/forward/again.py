@@ -38,11 +38,17 @@ _PASSING: Final = frozenset({502, 503, 504})
 
 @attrs.frozen(eq=False)
 class Answer:
-    """A response's head, and the way that it came, with its content still there. `patience` watches over it."""
+    """
+    A response's head, and the way that it came, with its content still there.
+
+    @ivar patience: watches over it.
+    @ivar found: the way as its chain's health knows it.
+    """
 
     way: Way
     head: ResponseHead
     patience: Patience
+    found: Found[Origin]
 
 
 class Asking:
@@ -188,7 +194,7 @@ class Asking:
     def headed(self, sending: Sending, head: ResponseHead) -> None:
         """See `Told`."""
         chain = sending.way.chain
-        answer = Answer(sending.way, head, sending.patience)
+        answer = Answer(sending.way, head, sending.patience, sending.found)
         if not chain.endsInHTTP or head.status not in _DOUBTFUL:
             sending.found.spoke()
             self._win(answer)

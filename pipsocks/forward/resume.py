@@ -25,6 +25,9 @@ from pipsocks.wire.ranges import Unfit, continuation, strongValidator
 FRUITLESS: Final = 3
 """Continuations in a row that bring no new byte; then it is over."""
 
+CONTINUATIONS: Final = 1000
+"""Continuations of one answer, whatever they bring: the journal's line tells of each, and has to have an end."""
+
 _OWN: Final = frozenset({b"range", b"if-range"})
 
 _LEFT_OUT: Final = _OWN | {b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"te"}
@@ -53,6 +56,7 @@ class Download:
     a hop's own 502, 503, 504; no answer        the rest is asked for anew
     any other answer                            cut
     three such, or cuts, without a new byte     cut
+    a thousand of them                          cut
     our rules forbid it by now                  cut
     the client leaves                           everything is let go
     ==========================================  =====================================================================
@@ -94,8 +98,9 @@ class Download:
             validator = strongValidator(answer.head.fields)
             if answer.patience.stalled or validator is None or not self._mayResume(answer.head):
                 raise
-        fruitless = 0
-        while fruitless < FRUITLESS:
+        fruitless = count = 0
+        while fruitless < FRUITLESS and count < CONTINUATIONS:
+            count += 1
             before = self._at
             goesOn = await self._goOn(answer.head, validator)
             if self._at == self._total:
@@ -176,6 +181,7 @@ class Download:
             self._session.entry.attempted(Attempt(chain.name, "", "cut", (self._clock.seconds() - began) * 1000))
             self._exchange.drain(None)
             answer.patience.stop()
+            answer.found.close()
             origin.abort()
             self._order(chain, late=answer.patience.lapsed or not passing.came)
             raise

@@ -62,6 +62,15 @@ _SOCKS5_WORDS: Final = {
     6: "TTL expired",
     7: "command not supported",
     8: "address type not supported",
+    # Tor's own, for onion services (its proposal 304, and ExtendedErrors in its manual).
+    0xF0: "onion service not found",
+    0xF1: "onion service descriptor invalid",
+    0xF2: "onion service introduction failed",
+    0xF3: "onion service rendezvous failed",
+    0xF4: "onion service wants an authorization",
+    0xF5: "onion service refuses the authorization",
+    0xF6: "onion address invalid",
+    0xF7: "onion service introduction timed out",
 }
 _SOCKS4_WORDS: Final = {
     91: "rejected or failed",
@@ -128,7 +137,7 @@ def ofAnswer(
         code = "PS-UP14" if error.reply == 91 else "PS-UP10"
         return Refusal(code, said=f"SOCKS4 reply {error.reply}, {_SOCKS4_WORDS[error.reply]}", **told)
     words = _SOCKS5_WORDS.get(error.reply, "unassigned")
-    return Refusal(_SOCKS5.get(error.reply, "PS-UP14"), said=f"SOCKS5 reply {error.reply:02}, {words}", **told)
+    return Refusal(_SOCKS5.get(error.reply, "PS-UP14"), said=f"SOCKS5 reply {error.reply:02X}, {words}", **told)
 
 
 def ofSilence(asked: bool, hop: Destination, where: Destination) -> Refusal:

@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.error import ConnectionDone
 
+from pipsocks.forward import resume
 from pipsocks.gateway.settings import RetrySettings
 from pipsocks.model import Login, Secret
 from pipsocks.testing import Events, Origin, Server, Upstream
@@ -107,8 +108,7 @@ class GoingOnTests(ResumeCase):
 
     async def test_silence(self) -> None:
         """So are 120 s without a byte; that chain is asked last."""
-        self.ways.append(other := await self.addWay("other", hop=False))
-        self.ways.pop()
+        other = await self.addWay("other", hop=False)
         client, origin, _ = await self.begun()
         self.clock.pump([60, 60, 1])
         again = await other.factory.accepted()
@@ -405,6 +405,18 @@ class NotGoingOnTests(ResumeCase):
         again.write(part(6))
         self.assertEqual(await client.read(6), b"456789")
 
+    async def test_manyTimes(self) -> None:
+        """There is an end to it even if each brings a byte."""
+        self.patch(resume, "CONTINUATIONS", 4)
+        client, origin, _ = await self.begun()
+        for at in range(4, 8):
+            origin, _ = await self.cut(origin)
+            origin.write(part(at, content=CONTENT[at : at + 1]))
+            await client.read(1)
+        origin.transport.abortConnection()
+        line = await self.isCut(client, "not resumed: reset within the content")
+        self.assertEqual((line["resumes"], len(self.way.asked)), (4, 5))
+
     async def test_noWay(self) -> None:
         """Three searches in a row that find none end it; the reason is in the journal."""
         client, origin, _ = await self.begun()
@@ -495,6 +507,7 @@ class ChainTests(ResumeCase):
         """One that has brought nothing new is asked last, until it has again."""
         client, origin, _ = await self.begun(content=b"")
         origin, request = await self.cut(origin, self.two)
+        self.assertEqual((self.one.health.tunnels, self.two.health.tunnels), (0, 1))
         self.assertNotIn(b"proxy-authorization", fieldsOf(request))
         origin.write(part(0, content=b""))
         await tick(0.01)

@@ -303,7 +303,7 @@ class TorTests(HowToTestCase):
         answer = askConnect(self.dial(pipsocks.http()), "parrot.onion", 443)
         self.assertEqual(answer.status, 502)
         self.assertReason(answer, "PS-UP14")
-        self.assertIn('said "SOCKS5 reply 246, unassigned"', answer.body.decode())
+        self.assertIn('said "SOCKS5 reply F6, onion address invalid"', answer.body.decode())
         tor.expect(r"accepted method 2 \(username/password\)")
         self.assertEqual([chain for chain, _ in self.seen(pipsocks.session())], ["circuit1", "circuit2", "circuit3"])
 

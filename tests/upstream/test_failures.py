@@ -40,7 +40,7 @@ class AnswerTests(SynchronousTestCase):
         ):
             refusal = answer(HopRefused(5, reply))
             self.assertEqual((code, about, back), (refusal.slug.code, refusal.about, refusal.slug.reply), reply)
-            self.assertTrue(refusal.said.startswith(f"SOCKS5 reply {reply:02}, "), refusal.said)
+            self.assertTrue(refusal.said.startswith(f"SOCKS5 reply {reply:02X}, "), refusal.said)
             self.assertEqual(("hk1.example:1080", "a.example:443"), (refusal.hop, refusal.where))
 
     def test_socks4(self) -> None:

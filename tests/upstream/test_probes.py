@@ -23,7 +23,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from pipsocks.model import Destination
 from pipsocks.refusal import Refusal
 from pipsocks.upstream.chain import Chain
-from pipsocks.upstream.dial import Network
 from pipsocks.upstream.health import Health, State
 from pipsocks.upstream.probes import Probes
 from pipsocks.upstream.settings import ChainSettings

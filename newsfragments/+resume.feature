@@ -1,0 +1,1 @@
+A forwarded download that is cut goes on where it stopped, over another upstream if need be: with ``Range`` and ``If-Range``, for answers with a strong validator, and only if the rest is surely the rest of the same file. ``retry.resume`` turns it off.
