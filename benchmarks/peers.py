@@ -128,11 +128,11 @@ def _awaitPort(process: subprocess.Popen[bytes], port: int, output: Path) -> Non
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
         if process.poll() is not None:
-            raise RuntimeError(f"{process.args} ended at once: {output.read_text(errors='replace')[-2000:]}")
+            raise RuntimeError(f"{process.args!r} ended at once: {output.read_text(errors='replace')[-2000:]}")
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
         time.sleep(0.05)
-    raise RuntimeError(f"{process.args} does not listen: {output.read_text(errors='replace')[-2000:]}")
+    raise RuntimeError(f"{process.args!r} does not listen: {output.read_text(errors='replace')[-2000:]}")
 
 
 def which(name: str) -> Callable[[], str | None]:

@@ -24,16 +24,17 @@ second kind of reset comes when the exit was asked.
 def run(proxy: Proxy, ground: Ground) -> Iterator[Figure]:
     """Tunnels to an echo, by each protocol and over each kind of exits."""
     data = bytes(range(256))
-    with listening(ground.folder / "origin", [Listener("echo", "echo")]) as origin:
+    strategies = ("order", "round-robin") if ground.size.all else ("order",)
+    with listening(ground.under("origin"), [Listener("echo", "echo")]) as origin:
         hosts = {"echo.example:7": origin.ports["echo"]}
         for kind, schemes in KINDS.items():
             for protocol in ("socks", "http"):
-                for strategy in ("order", "round-robin"):
+                if reason := proxy.cannot(protocol, schemes):
+                    yield missing(f"{kind}, {protocol.upper()} port", reason)
+                    continue
+                for strategy in strategies:
                     what = f"{kind}, {protocol.upper()} port, {strategy}"
-                    if reason := proxy.cannot(protocol, schemes):
-                        yield missing(what, reason)
-                        break
-                    folder = ground.folder / what.replace(" ", "-")
+                    folder = ground.under(what)
                     with (
                         pool(folder / "pool", schemes, [FAULTS] * len(schemes), ground.seed, hosts) as exits,
                         running(proxy, exits.exits, folder / "proxy", strategy=strategy) as it,
@@ -43,9 +44,6 @@ def run(proxy: Proxy, ground: Ground) -> Iterator[Figure]:
                         one = functools.partial(clients.echoed, way, "echo.example", 7, data)
                         outcomes = clients.crowd([one] * ground.size.tunnels, AT_ONCE)
                         dials = exits.running.dials() - before
-                    failed = clients.failures(outcomes)
                     good = sum(not outcome.failure for outcome in outcomes)
-                    yield share(f"{what}: tunnels that succeed", good, len(outcomes), 99.8)
-                    if failed:
-                        yield Figure(f"{what}: what went wrong", "", "; ".join(failed)[:300], None)
+                    yield share(f"{what}: tunnels that succeed", good, len(outcomes), 99.8, clients.failures(outcomes))
                     yield atMost(f"{what}: dials per tunnel", dials / len(outcomes), 1.5)

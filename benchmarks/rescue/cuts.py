@@ -31,7 +31,7 @@ def run(proxy: Proxy, ground: Ground) -> Iterator[Figure]:
             if reason := proxy.cannot("http", schemes):
                 yield missing(what, reason)
                 continue
-            folder = ground.folder / what.replace(" ", "-")
+            folder = ground.under(what)
             got: list[bytes] = []
             with (
                 listening(folder / "origin", [Listener("files", "origin", faults["origin"])]) as origin,

@@ -7,15 +7,17 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 from benchmarks.rescue import clients
 from benchmarks.rescue.clients import Outcome, Way
-from benchmarks.rescue.exits import HTTP, KINDS, SOCKS, Listener, listening, pool
-from benchmarks.rescue.figures import Figure, Ground, atMost, missing, none
+from benchmarks.rescue.exits import KINDS, Listener, listening, pool
+from benchmarks.rescue.figures import Figure, Ground, Job, atMost, missing, none, sideBySide
 from benchmarks.rescue.proxies import Proxy, Running, running
 
 TITLE = "All four exits are dead"
 EACH = 0.05
 """Twenty a second."""
 
+JOBS = 4
 PATIENCE = 30.0
+GET, POST, TUNNEL = "plain GET", "plain POST", "tunnel"
 
 DEATHS: Mapping[str, Sequence[str]] = {
     "refusing": ("refuse", "refuse", "refuse", "refuse"),
@@ -23,89 +25,134 @@ DEATHS: Mapping[str, Sequence[str]] = {
     "silent when asked": ("asked-silent", "asked-silent", "asked-silent", "asked-silent"),
     "each in its way": ("refuse", "silent", "reset", "close"),
 }
+"""An HTTP exit that is silent when it is asked still says something to a probe: plain requests may wait there."""
+
+CROWDED = ("silent", "reset", "close", "silent")
+"""Where dials are counted: one to a port that refuses is seen by nobody."""
+
+FEW = (("SOCKS exits", "each in its way"), ("HTTP exits", "silent"), ("mixed exits", "refusing"))
 
 
 def run(proxy: Proxy, ground: Ground) -> Iterator[Figure]:
-    """One client of each kind by itself, on a fresh proxy; then many."""
-    with listening(ground.folder / "origin", [Listener("near", "origin")]) as origin:
+    """A few clients at once, on a fresh proxy; one by itself; then many."""
+    every = [(kind, death) for death in DEATHS for kind in KINDS]
+    with listening(ground.under("origin"), [Listener("near", "origin")]) as origin:
         port = origin.ports["near"]
-        for death, faults in DEATHS.items():
-            for kind, schemes in KINDS.items():
-                yield from _lonely(proxy, ground, f"{kind}, {death}", faults, schemes, port)
-        for kind, schemes in KINDS.items():
-            yield from _crowded(proxy, ground, kind, schemes, port)
+
+        def few(kind: str, death: str) -> Job:
+            return lambda: _few(proxy, ground, kind, death, port)
+
+        def alone(kind: str, protocol: str, name: str) -> Job:
+            return lambda: _alone(proxy, ground, kind, protocol, name, port)
+
+        jobs = [few(*each) for each in (every if ground.size.all else FEW)]
+        kinds = list(KINDS) if ground.size.all else ["mixed exits"]
+        for kind in kinds:
+            jobs += [alone(kind, "socks", TUNNEL), alone(kind, "http", TUNNEL), alone(kind, "http", GET)]
+        yield from sideBySide(jobs, JOBS)
+        for kind in kinds:
+            for place in ("one place", "places of their own") if ground.size.all else ("one place",):
+                yield from _crowd(proxy, ground, kind, place, port)
         direct = origin.dials()
     yield atMost("direct connections", direct, 0)
 
 
-def _asks(proxy: Proxy, protocol: str, port: int, target: int) -> Mapping[str, Callable[[], Awaitable[object]]]:
+def _asks(protocol: str, port: int, target: int, host: str = "127.0.0.1") -> dict[str, Callable[[], Awaitable[object]]]:
     """What is asked of a port: a destination that the proxy could reach by itself."""
     way = Way(protocol, port)
     asks: dict[str, Callable[[], Awaitable[object]]] = {
-        f"{protocol.upper()} tunnel": functools.partial(clients.echoed, way, "127.0.0.1", target, b"song")
+        TUNNEL: functools.partial(clients.echoed, way, host, target, b"song")
     }
     if protocol == "http":
-        asks["plain GET"] = functools.partial(clients.forwarded, way, "127.0.0.1", target, "GET", "/1000")
-        asks["plain POST"] = functools.partial(clients.forwarded, way, "127.0.0.1", target, "POST", "/1000", b"song")
+        asks[GET] = functools.partial(clients.forwarded, way, host, target, "GET", "/1000")
+        asks[POST] = functools.partial(clients.forwarded, way, host, target, "POST", "/1000", b"song")
     return asks
 
 
-def _lonely(
-    proxy: Proxy, ground: Ground, what: str, faults: Sequence[str], schemes: Sequence[str], target: int
-) -> Iterator[Figure]:
-    folder = ground.folder / what.replace(" ", "-")
-    able = [protocol for protocol in ("socks", "http") if not proxy.cannot(protocol, schemes)]
-    if not able:
-        yield missing(what, proxy.cannot("http", schemes))
+def _able(proxy: Proxy, kind: str) -> list[str]:
+    return [protocol for protocol in ("socks", "http") if not proxy.cannot(protocol, KINDS[kind])]
+
+
+def _few(proxy: Proxy, ground: Ground, kind: str, death: str, target: int) -> Iterator[Figure]:
+    what = f"{kind}, {death}"
+    if not (able := _able(proxy, kind)):
+        yield missing(what, proxy.cannot("http", KINDS[kind]))
         return
+    faults, folder = [[fault] for fault in DEATHS[death]], ground.under(what)
     with (
-        pool(folder / "pool", schemes, [[fault] for fault in faults], ground.seed) as exits,
+        pool(folder / "pool", KINDS[kind], faults, ground.seed) as exits,
         running(proxy, exits.exits, folder / "proxy") as it,
     ):
-        asks = {name: ask for protocol in able for name, ask in _asks(proxy, protocol, it.ports[protocol], target).items()}
-        outcomes = clients.crowd(asks.values(), len(asks), PATIENCE)
-    yield atMost(f"{what}: the last of {', '.join(asks)} hears", _slowest(outcomes), ground.size.slack, " s")
-    yield none(f"{what}: clients that are not told in their protocol", _unheard(outcomes))
+        asks = [
+            ask
+            for protocol in able
+            for name, ask in _asks(protocol, it.ports[protocol], target).items()
+            if name == TUNNEL or "asked-silent" not in DEATHS[death]
+        ]
+        outcomes = clients.crowd(asks, len(asks), PATIENCE)
+    yield from _heard(ground, what, outcomes)
 
 
-def _crowded(proxy: Proxy, ground: Ground, kind: str, schemes: Sequence[str], target: int) -> Iterator[Figure]:
-    """Twenty a second: half of them tunnels by SOCKS, a quarter by CONNECT, a quarter plain."""
-    what = f"{kind}, {ground.size.paced} requests at {1 / EACH:g} a second"
-    folder = ground.folder / what.replace(" ", "-")
-    able = [protocol for protocol in ("socks", "http") if not proxy.cannot(protocol, schemes)]
-    if not able:
-        yield missing(what, proxy.cannot("http", schemes))
+def _alone(proxy: Proxy, ground: Ground, kind: str, protocol: str, name: str, target: int) -> Iterator[Figure]:
+    """How often the exits are dialled for one request."""
+    what = f"{kind}, {', '.join(CROWDED)}, one {name} by {protocol.upper()}"
+    if reason := proxy.cannot(protocol, KINDS[kind]) or ("makes dials of its own" if proxy.passes else ""):
+        yield missing(what, reason)
         return
-    faults = [["silent"], ["reset"], ["close"], ["silent"]]
+    folder = ground.under(what)
     with (
-        pool(folder / "pool", schemes, faults, ground.seed) as exits,
+        pool(folder / "pool", KINDS[kind], [[fault] for fault in CROWDED], ground.seed) as exits,
+        running(proxy, exits.exits, folder / "proxy") as it,
+    ):
+        before = exits.running.dials()
+        outcomes = clients.crowd([_asks(protocol, it.ports[protocol], target)[name]], 1, PATIENCE)
+        dials = exits.running.dials() - before
+    yield from _heard(ground, what, outcomes)
+    yield atMost(f"{what}: dials", dials, 8)
+
+
+def _crowd(proxy: Proxy, ground: Ground, kind: str, place: str, target: int) -> Iterator[Figure]:
+    """Twenty a second: half of them tunnels by SOCKS, a quarter by CONNECT, a quarter plain."""
+    what = f"{kind}, {', '.join(CROWDED)}, {ground.size.paced} requests for {place} at {1 / EACH:g} a second"
+    if not (able := _able(proxy, kind)):
+        yield missing(what, proxy.cannot("http", KINDS[kind]))
+        return
+    folder = ground.under(what)
+    with (
+        pool(folder / "pool", KINDS[kind], [[fault] for fault in CROWDED], ground.seed) as exits,
         running(proxy, exits.exits, folder / "proxy") as it,
     ):
         before = exits.running.dials()
         asks = []
-        for protocol in able:
-            kinds = list(_asks(proxy, protocol, it.ports[protocol], target).values())[:2]
-            asks += kinds * (ground.size.paced // len(able) // len(kinds))
+        for number in range(ground.size.paced):
+            protocol = able[number % len(able)]
+            host = "127.0.0.1" if place == "one place" else f"127.0.1.{number + 1}"
+            asks.append(
+                _asks(protocol, it.ports[protocol], target, host)[
+                    GET if protocol == "http" and number % 4 == 1 else TUNNEL
+                ]
+            )
         outcomes = clients.paced(asks, EACH, PATIENCE)
         dials = exits.running.dials() - before
         most = _most(it)
-    yield atMost(f"{what}: the last hears", _slowest(outcomes), ground.size.slack, " s")
-    yield none(f"{what}: clients that are not told in their protocol", _unheard(outcomes))
-    yield atMost(f"{what}: dials, for each request", dials / len(outcomes), 2.5)
+    yield from _heard(ground, what, outcomes)
+    yield atMost(f"{what}: dials for each", dials / len(outcomes), ground.size.dialsEach)
     if proxy.ours:
-        yield atMost(f"{what}: dials for any one request", most, 8)
+        yield atMost(f"{what}: ways that one of them was sent", most, 8)
 
 
-def _slowest(outcomes: Sequence[Outcome]) -> float:
-    return max(outcome.seconds for outcome in outcomes)
-
-
-def _unheard(outcomes: Sequence[Outcome]) -> list[str]:
-    """What is no answer of a proxy: a success above all, or a connection that just ends."""
+def _heard(ground: Ground, what: str, outcomes: Sequence[Outcome]) -> Iterator[Figure]:
+    """Whether all clients have heard: in time, and in their protocol."""
+    slowest = max(outcome.seconds for outcome in outcomes)
+    yield atMost(f"{what}: the last of {len(outcomes)} hears", slowest, ground.size.patience, " s")
+    # What is no answer of a proxy: a success above all, or a connection that just ends.
     unheard = [outcome.failure or "a success" for outcome in outcomes if not outcome.refused]
-    return [f"{unheard.count(text)} x {text}" for text in dict.fromkeys(unheard)]
+    counted = [f"{unheard.count(text)} x {text}" for text in dict.fromkeys(unheard)]
+    yield none(f"{what}: clients that are not told in their protocol", counted)
 
 
 def _most(it: Running) -> int:
-    """Attempts of the session that has most of them, as the journal of pipsocks tells."""
-    return max((len(session["attempts"]) for session in it.journal()), default=0)
+    """Attempts of the session that has most of them, by the journal."""
+    # What became of one after its yes stands there once more.
+    after = ("ok", "died", "unanswered")
+    return max((sum(a["outcome"] not in after for a in each["attempts"]) for each in it.journal()), default=0)

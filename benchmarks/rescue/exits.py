@@ -29,7 +29,7 @@ KINDS: Mapping[str, Sequence[str]] = {
 
 @attrs.frozen
 class Listener:
-    """One of ``twistd pipsocks-faults``: `kind` is ``upstream``, ``origin`` or ``echo``; the rest as docs/faults.rst."""
+    """One of ``twistd pipsocks-faults``, with the keys of docs/faults.rst; `kind` is the first word of its table."""
 
     name: str
     kind: str
@@ -106,7 +106,11 @@ class Pool:
 
 @contextlib.contextmanager
 def pool(
-    folder: Path, schemes: Sequence[str], faults: Sequence[Sequence[str]], seed: int, hosts: Mapping[str, int] | None = None
+    folder: Path,
+    schemes: Sequence[str],
+    faults: Sequence[Sequence[str]],
+    seed: int,
+    hosts: Mapping[str, int] | None = None,
 ) -> Iterator[Pool]:
     """
     Exits that speak `schemes`, each with its faults and with chances of its own.

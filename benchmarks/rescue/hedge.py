@@ -19,15 +19,17 @@ KINDS = {"SOCKS exits": (SOCKS,) * 3, "HTTP exits": (HTTP,) * 3, "mixed exits": 
 
 def run(proxy: Proxy, ground: Ground) -> Iterator[Figure]:
     """Set-up times without hedging, then with it."""
-    with listening(ground.folder / "origin", [Listener("echo", "echo")]) as origin:
+    with listening(ground.under("origin"), [Listener("echo", "echo")]) as origin:
         for kind, schemes in KINDS.items():
             able = [protocol for protocol in ("socks", "http") if not proxy.cannot(protocol, schemes)]
             if not able:
                 yield missing(kind, proxy.cannot("http", schemes))
                 continue
+            if not ground.size.all and kind != "mixed exits":
+                continue
             slow: dict[str, float] = {}
             for hedge in ("off", "auto") if proxy.ours else ("off",):
-                folder = ground.folder / f"{kind}-{hedge}".replace(" ", "-")
+                folder = ground.under(f"{kind}-{hedge}")
                 hosts = {"echo.example:7": origin.ports["echo"]}
                 with (
                     pool(folder / "pool", schemes, [["10% slow-connect=1"], [], []], ground.seed, hosts) as exits,

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import attrs
@@ -17,14 +16,14 @@ import attrs
 from benchmarks.peers import besidePython
 from benchmarks.rescue.certificates import certificates
 from benchmarks.rescue.exits import KINDS, pool
-from benchmarks.rescue.figures import Figure, Ground, missing
+from benchmarks.rescue.figures import Figure, Ground, Job, missing, sideBySide
 from benchmarks.rescue.index import FILES, INDEX, indexed, names
-from benchmarks.rescue.proxies import Proxy, running
+from benchmarks.rescue.proxies import TWISTD, Proxy, running
 
 TITLE = "One exit is dead, one silent, one resets after success, one is healthy: pip and uv install wheels"
 AT_ONCE = 3
-PATIENCE = 120.0
-"""Seconds that an installation may take: with peers, it goes on for minutes."""
+PATIENCE = 60.0
+"""Seconds that an installation may take: with peers, some go on for minutes."""
 
 RETRY = re.compile(r"retr(y|ies|ying)", re.IGNORECASE)
 
@@ -49,7 +48,7 @@ class Run:
         return f"{self.client} by {self.protocol.upper()}, {self.scheme} index, {self.kind}, {ORDERS[self.order][0]}"
 
 
-def runs(installs: str) -> list[Run]:
+def runs(all: bool) -> list[Run]:
     """All of them; or a few, in which each client, port, index, kind and order has its turn."""
     every = [
         Run(client, protocol, scheme, kind, order)
@@ -59,7 +58,7 @@ def runs(installs: str) -> list[Run]:
         for client in ("pip", "uv")
         for protocol in ("socks", "http")
     ]
-    if installs == "all":
+    if all:
         return every
     kinds = list(KINDS)
     return [
@@ -71,11 +70,13 @@ def runs(installs: str) -> list[Run]:
 
 def run(proxy: Proxy, ground: Ground) -> Iterator[Figure]:
     """Each installation is the first that its proxy and its exits see."""
-    files = certificates(ground.folder, INDEX, FILES)
-    wanted = runs(ground.size.installs if proxy.ours else "few")
-    with indexed(files.server) as index, ThreadPoolExecutor(AT_ONCE) as threads:
-        found = threads.map(lambda each: _figure(proxy, ground, each, index.hosts, files.authority), wanted)
-        yield from found
+    files = certificates(ground.under("certificates"), INDEX, FILES)
+    with indexed(files.server) as index:
+
+        def job(each: Run) -> Job:
+            return lambda: [_figure(proxy, ground, each, index.hosts, files.authority)]
+
+        yield from sideBySide(map(job, runs(ground.size.all and proxy.ours)), AT_ONCE)
 
 
 def _figure(proxy: Proxy, ground: Ground, each: Run, hosts: dict[str, int], authority: Path) -> Figure:
@@ -86,14 +87,19 @@ def _figure(proxy: Proxy, ground: Ground, each: Run, hosts: dict[str, int], auth
         return missing(what, "uv is not installed")
     if each.client == "pip" and each.protocol == "socks" and importlib.util.find_spec("socks") is None:
         return missing(what, "PySocks is not installed")
-    folder = ground.folder / str(each).replace(" ", "-").replace(",", "")
-    faults = ORDERS[each.order][1]
+    folder, faults = ground.under(str(each)), ORDERS[each.order][1]
+    if proxy.ours and each.order == 1:
+        proxy = TWISTD
     with (
         pool(folder / "pool", KINDS[each.kind], faults, ground.seed, hosts) as exits,
         running(proxy, exits.exits, folder / "proxy", strategy="order") as it,
     ):
         verdict = install(each, it.ports[each.protocol], ground.size.wheels, folder / "client", authority)
-    return Figure(what, "exit 0, no word of a retry", verdict or "installed", not verdict)
+    # pip repeats a request that is answered 503, and says no word of it.
+    refused = [str(session["reason"]) for session in it.journal() if session.get("reason")]
+    if refused:
+        verdict = f"{verdict or 'installed'}, after {len(refused)} refusals: {refused[0]}"
+    return Figure(what, "exit 0, no retry", verdict or "installed", not verdict)
 
 
 def install(each: Run, port: int, count: int, folder: Path, authority: Path) -> str:
@@ -129,7 +135,9 @@ def install(each: Run, port: int, count: int, folder: Path, authority: Path) -> 
 
 
 def _pip(proxy: str, index: str, folder: Path, authority: Path) -> tuple[list[str], dict[str, str]]:
-    trust = ["--cert", str(authority)] if index.startswith("https") else ["--trusted-host", INDEX, "--trusted-host", FILES]
+    trust = (
+        ["--cert", str(authority)] if index.startswith("https") else ["--trusted-host", INDEX, "--trusted-host", FILES]
+    )
     command = [
         sys.executable, "-m", "pip", "--isolated", "--no-input", "--disable-pip-version-check", "--no-cache-dir",
         "--proxy", proxy, *trust, "install", "--no-compile", "--target", str(folder / "site"), "--index-url", index,

@@ -1,9 +1,9 @@
 """
 The peers, each set up as favourably for a pool of failing exits as its manual allows.
 
-Where a manual names a switch for trying again, for going on to another exit or for leaving a dead one out, it is on. What
-a peer cannot do at all is said in its place. None of them keeps a first flight, resumes a download, or begins a second
-attempt beside a slow one.
+Where a manual names a switch for trying again, for going on to another exit or for leaving a dead one out, it is on.
+What a peer cannot do at all is said in its place. None of them keeps a first flight, resumes a download, or begins a
+second attempt beside a slow one.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from benchmarks.rescue.proxies import PIPSOCKS, Proxy
 def _squid(
     program: str, ports: Mapping[str, int], exits: Sequence[Exit], group: Mapping[str, Any], folder: Path
 ) -> list[str]:
-    # squid.conf.documented, Debian's squid 5.7. cache_peer: "no-query" for proxies that speak no ICP, "connect-timeout"
-    # and "connect-fail-limit" for leaving dead ones out, "round-robin" for that strategy; without it the first that is
-    # up is asked, and then the others. never_direct with nonhierarchical_direct and prefer_direct off: everything goes by
-    # the peers, CONNECT included. connect_retries is for one address of one peer, so it stays 0 where there are others;
-    # forward_max_tries is how many are asked, forward_timeout how long; retry_on_error asks another one after a 403, 500,
-    # 501, 503 and so on.
+    # squid.conf.documented of squid 5.7. cache_peer: "no-query" for parents that speak no ICP, "round-robin" for that
+    # strategy; without it the first is asked, and then the others. "connect-fail-limit" leaves a parent out that failed
+    # so often: with its default of 10 all are left out where each fails now and then, and 90 of 100 clients get a 500.
+    # never_direct, with nonhierarchical_direct and prefer_direct off: everything goes by the parents, CONNECT included.
+    # forward_max_tries is how many are asked, forward_timeout how long; retry_on_error asks another one after a 403,
+    # 500, 503 and so on. connect_retries is for one address of one parent, so it stays 0 where there are others.
     way = " round-robin" if group.get("strategy") == "round-robin" else ""
     peers = "\n".join(
         f"cache_peer 127.0.0.1 parent {each.port} 0 no-query no-digest no-netdb-exchange name=exit{number}"
-        f" connect-timeout=3 connect-fail-limit=100000{way}"
+        f" connect-timeout=3 connect-fail-limit=1000000{way}"
         for number, each in enumerate(exits)
     )
     text = f"""http_port 127.0.0.1:{ports["http"]}
@@ -60,8 +60,8 @@ max_filedescriptors 16384
 def _pproxy(
     program: str, ports: Mapping[str, int], exits: Sequence[Exit], group: Mapping[str, Any], folder: Path
 ) -> list[str]:
-    # README of pproxy 2.7: several -r with -s for the scheduling, "fa" the first that is alive or "rr" round-robin; -a is
-    # after how many seconds each is tried again; one that fails is not alive until then.
+    # README of pproxy 2.7: several -r, with -s for the scheduling: "fa" the first that is alive, "rr" round-robin; with
+    # -a each is tried out every so many seconds, and one that fails is not alive.
     command = [program, "-s", "rr" if group.get("strategy") == "round-robin" else "fa", "-a", "1"]
     for protocol, port in ports.items():
         command += ["-l", f"{'socks5' if protocol == 'socks' else 'http'}://127.0.0.1:{port}"]
@@ -73,10 +73,10 @@ def _pproxy(
 def _haproxy(
     program: str, ports: Mapping[str, int], exits: Sequence[Exit], group: Mapping[str, Any], folder: Path
 ) -> list[str]:
-    # Configuration manual of haproxy 2.6. It speaks neither SOCKS nor CONNECT: in mode tcp it joins a client to an exit,
-    # and the two of them talk. "retries" with "option redispatch 1" goes on to another server at each attempt to connect;
-    # "retry-on" is for mode http alone. Health: a tcp-check that speaks the exit's protocol each second, and "observe
-    # layer4" with "on-error mark-down" for what traffic shows. "balance first" is the order, as long as there is room.
+    # Configuration manual of haproxy 2.6. It speaks neither SOCKS nor CONNECT: in mode tcp it joins a client to an
+    # exit, and the two of them talk. "retries" with "option redispatch 1" goes on to another server with each attempt
+    # to connect; "retry-on" is for mode http alone. Health: a tcp-check that speaks the exit's protocol each second,
+    # and "observe layer4" with "on-error mark-down" for what traffic shows. "balance first" is the order.
     way = "roundrobin" if group.get("strategy") == "round-robin" else "first"
     checks = {
         SOCKS: ["tcp-check send-binary 050100", "tcp-check expect binary 0500"],

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from benchmarks.peers import besidePython, freePort, started, which, written
+from benchmarks.peers import freePort, started, written
 from benchmarks.rescue.exits import HTTP, SOCKS, Exit
 
 JOURNAL_SECONDS = 20.0
@@ -97,4 +97,14 @@ def _pipsocks(
     return [program, "-m", "pipsocks", "run", "--config", written(folder / "pipsocks.toml", "\n".join([*lines, ""]))]
 
 
+def _twistd(
+    program: str, ports: Mapping[str, int], exits: Sequence[Exit], group: Mapping[str, Any], folder: Path
+) -> list[str]:
+    *_, config = _pipsocks(program, ports, exits, group, folder)
+    return [program, "-c", RUN, "-n", "--pidfile=", "pipsocks", "--config", config]
+
+
+RUN = "from twisted.scripts.twistd import run; run()"
 PIPSOCKS = Proxy("pipsocks", frozenset({SOCKS, HTTP}), ("socks", "http"), lambda: sys.executable, _pipsocks)
+TWISTD = attrs.evolve(PIPSOCKS, command=_twistd)
+"""The same by ``twistd -n pipsocks``."""

@@ -4,66 +4,91 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from benchmarks.rescue import clients
 from benchmarks.rescue.clients import Way
 from benchmarks.rescue.exits import KINDS, Listener, Pool, listening, pool
-from benchmarks.rescue.figures import Figure, Ground, atMost, missing, none, share
+from benchmarks.rescue.figures import Figure, Ground, Job, missing, none, share, sideBySide
 from benchmarks.rescue.proxies import Proxy, running
 
-TITLE = "One dead destination among many requests, whatever words the exits use"
+TITLE = "One dead destination among many requests: no healthy exit is ejected, whatever its words"
 AT_ONCE = 4
-DEAD = "dead.example:443"
+JOBS = 3
+DEAD = "dead.example"
 
-WORDS = (
-    "reply=1", "reply=3", "reply=4", "reply=5", "reply=6", "status=500", "status=502", "status=503", "status=504",
-    "asked-close", "asked-reset", "then-close", "then-reset", "flight-close",
-)  # fmt: skip
-"""What a healthy exit says of a destination that is dead; real ones say each of these."""
+ANY = ("asked-close", "asked-reset", "then-close", "then-reset", "flight-close", "asked-silent")
+WORDS: dict[str, Sequence[Sequence[str]]] = {
+    "SOCKS exits": [[word] * 4 for word in ("reply=1", "reply=3", "reply=4", "reply=5", "reply=6", *ANY)],
+    "HTTP exits": [[word] * 4 for word in ("status=500", "status=502", "status=503", "status=504", *ANY)],
+    "mixed exits": [
+        ["reply=1", "status=503", "status=500", "reply=4"],
+        ["reply=5", "asked-close", "then-reset", "cut"],
+    ],
+}
+"""What healthy exits say of a destination that is dead; real ones say each of these."""
+
+FEW = {"SOCKS exits": (0, 3), "HTTP exits": (2,), "mixed exits": (1,)}
 
 
 def run(proxy: Proxy, ground: Ground) -> Iterator[Figure]:
     """All exits in one word, then each in another."""
-    plans = [(word, [word] * 4) for word in WORDS]
-    plans.append(("four words at once", ["reply=1", "status=503", "asked-close", "then-reset"]))
-    with listening(ground.folder / "origin", [Listener("echo", "echo")]) as origin:
+    with listening(ground.under("origin"), [Listener("echo", "echo"), Listener("near", "origin")]) as origin:
+        hosts = {f"alive{number}.example:7": origin.ports["echo"] for number in range(10)}
+        hosts |= {f"alive{number}.example:80": origin.ports["near"] for number in range(10)}
+
+        def job(kind: str, faults: Sequence[str]) -> Job:
+            return lambda: _figures(proxy, ground, kind, faults, hosts)
+
+        jobs = []
         for kind, schemes in KINDS.items():
-            able = [protocol for protocol in ("socks", "http") if not proxy.cannot(protocol, schemes)]
-            if not able:
+            if not any(not proxy.cannot(protocol, schemes) for protocol in ("socks", "http")):
                 yield missing(kind, proxy.cannot("http", schemes))
                 continue
-            good, total, ejected, astray, dials = 0, 0, [], 0, 0
-            for word, faults in plans:
-                folder = ground.folder / f"{kind}-{word}".replace(" ", "-")
-                plan = [[f"for={DEAD} {fault}"] for fault in faults]
-                with (
-                    pool(folder / "pool", schemes, plan, ground.seed, {"alive.example:7": origin.ports["echo"]}) as exits,
-                    running(proxy, exits.exits, folder / "proxy", strategy="order") as it,
-                ):
-                    ways = [Way(protocol, it.ports[protocol]) for protocol in able]
-                    alive = [functools.partial(clients.echoed, way, "alive.example", 7, b"song") for way in ways]
-                    dead = [functools.partial(clients.echoed, way, "dead.example", 443, b"song") for way in ways]
-                    asks: list[Callable[[], Awaitable[object]]] = []
-                    for number in range(ground.size.requests // len(plans)):
-                        asks += [alive[number % len(ways)], dead[number % len(ways)]]
-                    # Those that must succeed are told from the others by what was asked, so one after the other.
-                    clients.crowd(asks, AT_ONCE)
-                    before = len(asked(exits))
-                    outcomes = clients.crowd(alive * 10, AT_ONCE)
-                    after = asked(exits)[before:]
-                    ejected += [f"{word}: {line}" for line in re.findall(r"upstream \S+ is ejected.*", it.said())]
-                good += sum(not outcome.failure for outcome in outcomes)
-                total += len(outcomes)
-                dials += len(after)
-                astray += sum(listener != "exit0" for listener in after)
-            yield share(f"{kind}: requests for the living that succeed", good, total, 100)
-            yield atMost(f"{kind}: dials for each of them", dials / total, 1)
-            if proxy.ours:
-                yield atMost(f"{kind}: of them, over another exit than the first", astray, 0)
-                yield none(f"{kind}: exits that were ejected", ejected)
+            chosen = WORDS[kind] if ground.size.all and proxy.ours else [WORDS[kind][each] for each in FEW[kind]]
+            jobs += [job(kind, faults) for faults in chosen]
+        yield from sideBySide(jobs, JOBS)
+
+
+def _figures(proxy: Proxy, ground: Ground, kind: str, faults: Sequence[str], hosts: dict[str, int]) -> Iterator[Figure]:
+    schemes, word = KINDS[kind], ", ".join(dict.fromkeys(faults))
+    what = f"{kind} that say {word}"
+    folder = ground.under(what)
+    able = [protocol for protocol in ("socks", "http") if not proxy.cannot(protocol, schemes)]
+    plan = [[f"for={DEAD} {fault}"] for fault in faults]
+    count = ground.size.requests // 4 if "silent" in word else ground.size.requests
+    with (
+        pool(folder / "pool", schemes, plan, ground.seed, hosts) as exits,
+        running(proxy, exits.exits, folder / "proxy", strategy="order") as it,
+    ):
+        ways = [Way(protocol, it.ports[protocol]) for protocol in able]
+        alive: list[Callable[[], Awaitable[object]]] = []
+        dead: list[Callable[[], Awaitable[object]]] = []
+        for number in range(count):
+            way, host = ways[number % len(ways)], f"alive{number % 10}.example"
+            if way.protocol == "http" and number % 4 == 1:
+                alive.append(functools.partial(clients.forwarded, way, host, 80, "GET", "/100"))
+                dead.append(functools.partial(clients.forwarded, way, DEAD, 80, "GET", "/100"))
+            else:
+                alive.append(functools.partial(clients.echoed, way, host, 7, b"song"))
+                dead.append(functools.partial(clients.echoed, way, DEAD, 443, b"song"))
+        mixed = clients.crowd([ask for pair in zip(alive, dead, strict=True) for ask in pair], AT_ONCE)
+        before = len(asked(exits))
+        outcomes = clients.crowd(alive, AT_ONCE)
+        after = asked(exits)
+    good = sum(not outcome.failure for outcome in mixed)
+    yield share(f"{what}: requests for the living meanwhile", good, len(alive), 100)
+    good = sum(not outcome.failure for outcome in outcomes)
+    yield share(f"{what}: and afterwards", good, len(alive), 100, clients.failures(outcomes))
+    if proxy.ours:
+        # The order is the strategy: whoever is live is asked in it.
+        astray = [listener for listener in after if listener != "exit0"]
+        yield none(f"{what}: that went another way than the first exit", astray)
+        yield none(f"{what}: exits that were ejected", re.findall(r"upstream \S+ is (?:ejected|out).*", it.said()))
+        if len(after) - before > len(alive):
+            yield none(f"{what}: dials beyond one for each", [str(len(after) - before - len(alive))])
 
 
 def asked(exits: Pool) -> list[str]:
-    """The exits that were asked for the living destination, one after the other."""
-    return [event["listener"] for event in exits.running.events("request") if event["host"] == "alive.example"]
+    """The exits that were asked for the living, one after the other."""
+    return [event["listener"] for event in exits.running.events("request") if event["host"].startswith("alive")]

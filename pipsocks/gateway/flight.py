@@ -250,7 +250,8 @@ class _Flying:
         former.reached.watch(None)
         if not self._dead:
             self._note(unanswered(former))
-        former.reached.transport.abortConnection()  # also one that has only ended its side
+        if not former.reached.gone:
+            former.reached.transport.abortConnection()
         former.close()
         self._found, self._born = found, self._clock.seconds()
         self._dead = self._silent = False
@@ -326,8 +327,8 @@ class _Flying:
         searching, self._searching = self._searching, None
         if searching is not None:
             searching.cancel()
-        if self._waiting:
-            self._found.reached.transport.write(bytes(self._waiting))  # one that has ended its side may still read
+        if self._waiting and not self._found.reached.gone:  # one that has only ended its side may still read
+            self._found.reached.transport.write(bytes(self._waiting))
         self._readAgain()
         self._session.entry.sni = self._kept.sni
         join(self._session, self._near, self._found, self._up, self._since)

@@ -342,7 +342,7 @@ class Search(Generic[T]):
             else:
                 self._broke = True
                 self._conclude()
-        elif self._running:
+        else:
             self._goBeside(self._running[-1], now)
 
     def _goBeside(self, newest: _Going, now: float) -> None:

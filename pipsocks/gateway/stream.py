@@ -105,6 +105,11 @@ class FarStream(Protocol):
         """Whether the far side has ended, or is gone, as it is held."""
         return self._held is not None and (self._held.ended or self._held.lost is not None)
 
+    @property
+    def gone(self) -> bool:
+        """Whether it is gone altogether, as it is held: what is under its transport must not be touched then."""
+        return self._held is not None and self._held.lost is not None
+
     def watch(self, stirred: Callable[[], None] | None) -> None:
         """Call `stirred` whenever something is held; None: nobody."""
         self._stirred = stirred

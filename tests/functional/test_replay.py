@@ -122,6 +122,28 @@ class RescueTests(ReplayTestCase):
         self.assertEqual(pipsocks.session()["replays"], 2)
         self.assertEqual(len(exits[0].events("request")), 3)
 
+    def test_tlsToTheHops(self) -> None:
+        """Hops that are reached over TLS, which die in each way: rescued where it may go again, told where not."""
+        site = origin(tls=True)
+        for faults in (("then-reset", "flight-close"), ("then-close", "flight-reset"), ("flight-silent", "then-close")):
+            exits = [self.faulty(fault, "none", options=("--tls", certificateFile())) for fault in (*faults, "none")]
+            chains = tuple(f"https://{each.address}?ca={authorityFile()}" for each in exits)
+            pipsocks = self.pipsocks(upstreams=chains)
+            self.fetch(pipsocks, "connect", site, 30_000)
+            self.assertEqual(pipsocks.session()["replays"], 2)
+        for fault in ("flight-reset", "flight-close"):
+            for request in (POST, GET):
+                exits = [self.faulty(fault, options=("--tls", certificateFile())) for _ in range(2)]
+                chains = tuple(f"https://{each.address}?ca={authorityFile()}" for each in exits)
+                pipsocks = self.pipsocks(upstreams=chains)
+                connection = self.tunnel(pipsocks, "socks5", "127.0.0.1", 9)
+                connection.sendall(request)
+                with contextlib.suppress(ConnectionError):
+                    self.assertEqual(readAll(connection), b"")
+                connection.close()
+                pipsocks.session()
+                self.assertEqual(self.flights(exits), 1 if request is POST else 2)
+
     def test_curl(self) -> None:
         """curl, by either protocol."""
         requires("curl")

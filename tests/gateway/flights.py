@@ -34,8 +34,8 @@ class Wire:
         self.paused = self.aborted = self.shut = self.lost = False
 
     def write(self, data: bytes) -> None:
-        if not self.lost:
-            self.written += data
+        assert not self.lost, "a transport inside TLS that is gone must not be touched"
+        self.written += data
 
     def pauseProducing(self) -> None:
         self.paused = True
@@ -44,6 +44,7 @@ class Wire:
         self.paused = False
 
     def abortConnection(self) -> None:
+        assert not self.lost, "a transport inside TLS that is gone must not be touched"
         self.aborted = self.lost = True
 
     def loseWriteConnection(self) -> None:

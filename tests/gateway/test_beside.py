@@ -43,6 +43,13 @@ class ShareTests(SearchCase):
         self.lost(self.begin({name: self.hang(name) for name in "abcd"}))
         self.assertEqual(self.asked, [("a", 0.0), ("b", 4.0)])
 
+    def test_nobodyLeftMeanwhile(self) -> None:
+        """Where the next one is out by then, the slow one goes on alone."""
+        searching = self.begin({"a": self.hang("a", 5.0), "b": "yes"})
+        self.bar("b")
+        self.pump(5.0)
+        self.assertEqual((self.won(searching), self.order), ("a", "a"))
+
     def test_firstToFinishWins(self) -> None:
         """A healthy but slow chain still wins, if it is the first: the other is cancelled."""
         searching = self.begin({"a": self.hang("a", 5.0), "b": self.hang("b", 3.0)})

@@ -325,6 +325,13 @@ class TimeTests(SynchronousTestCase):
         self.assertEqual((cancelled, self.chains[0].health.state), (["a"], State.LIVE))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_stopAnswered(self) -> None:
+        """Nor is a chain blamed that answers its cancellation with a failure."""
+        self.gives["a"] = lambda: Deferred(lambda done: done.errback(Refusal("PS-UP05", chain="a")))
+        self.probes.start()
+        self.probes.stop()
+        self.assertIs(self.chains[0].health.state, State.LIVE)
+
 
 class Scripted(FakeChain):
     """A chain that gives what the case says; as its own endpoint it does not get as far as TLS."""
