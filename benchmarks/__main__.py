@@ -118,7 +118,9 @@ def main(arguments: list[str]) -> int:
 
         return rescue.main([each for each in arguments if each != "--rescue"])
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rescue", action="store_true", help="what becomes of clients whose exits fail; see its --help")
+    parser.add_argument(
+        "--rescue", action="store_true", help="what becomes of clients whose exits fail; see its --help"
+    )
     parser.add_argument("--quick", action="store_true", help="one small round: does everything run?")
     parser.add_argument("--rounds", type=int, help="how many rounds")
     parser.add_argument(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from typing import Any
+from unittest import mock
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionRefusedError
@@ -158,6 +159,18 @@ class GroupsTests(SynchronousTestCase):
             self.assertIn(f"upstream {called}: ", problem.what)
             self.assertIn("/no/such", problem.what)
             self.assertTrue(problem.hint)
+
+    def test_missingExtra(self) -> None:
+        """An ssh hop without the extra that it needs is told with how to install it."""
+        group = GroupSettings("exits", (ChainSettings((HopSettings("ssh", Destination("h.example", 22)),)),))
+        with (
+            mock.patch("pipsocks.upstream.chain.makeHop", side_effect=ImportError("No module named 'bcrypt'")),
+            self.assertRaises(StartError) as caught,
+        ):
+            self.make(group)
+        (problem,) = caught.exception.problems
+        self.assertIn("upstream h.example:22: No module", problem.what)
+        self.assertIn("pipsocks[ssh]", problem.hint)
 
 
 class ProbesTests(SynchronousTestCase):

@@ -52,10 +52,14 @@ def main(arguments: list[str]) -> int:
             for proxy in there:
                 folder = Path(options.keep or temporary, f"{number}-{proxy.name}").absolute()
                 began = time.monotonic()
-                for figure in scenario.run(proxy, Ground(size, options.seed, folder)):
-                    print(f"  {proxy.name:9} {figure}", flush=True)
-                    missed += proxy.ours and figure.ok is False
-                    kept += proxy.ours and figure.ok is True
+                try:
+                    for figure in scenario.run(proxy, Ground(size, options.seed, folder)):
+                        print(f"  {proxy.name:9} {figure}", flush=True)
+                        missed += proxy.ours and figure.ok is False
+                        kept += proxy.ours and figure.ok is True
+                except (OSError, RuntimeError) as error:
+                    print(f"  {proxy.name:9} FAIL  could not be measured: {error}", flush=True)
+                    missed += proxy.ours
                 print(f"  {proxy.name:9} took {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     print(f"\npipsocks keeps to {kept} bounds and misses {missed}.")
     return 1 if missed else 0

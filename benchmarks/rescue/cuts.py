@@ -27,6 +27,8 @@ def run(proxy: Proxy, ground: Ground) -> Iterator[Figure]:
         cut = f"{fault}={size // 10}"
         faults = {"origin": [cut] if who == "origin" else [], "exit": [cut] if who == "exit" else []}
         for kind, schemes in KINDS.items():
+            if not ground.size.all and kind != "mixed exits":
+                continue
             what = f"{ground.size.megabytes} MB, cut {where}, {kind}"
             if reason := proxy.cannot("http", schemes):
                 yield missing(what, reason)

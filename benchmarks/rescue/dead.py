@@ -30,12 +30,12 @@ DEATHS: Mapping[str, Sequence[str]] = {
 CROWDED = ("silent", "reset", "close", "silent")
 """Where dials are counted: one to a port that refuses is seen by nobody."""
 
+PLACES = ("one place", "places of their own")
 FEW = (("SOCKS exits", "each in its way"), ("HTTP exits", "silent"), ("mixed exits", "refusing"))
 
 
 def run(proxy: Proxy, ground: Ground) -> Iterator[Figure]:
     """A few clients at once, on a fresh proxy; one by itself; then many."""
-    every = [(kind, death) for death in DEATHS for kind in KINDS]
     with listening(ground.under("origin"), [Listener("near", "origin")]) as origin:
         port = origin.ports["near"]
 
@@ -45,14 +45,19 @@ def run(proxy: Proxy, ground: Ground) -> Iterator[Figure]:
         def alone(kind: str, protocol: str, name: str) -> Job:
             return lambda: _alone(proxy, ground, kind, protocol, name, port)
 
-        jobs = [few(*each) for each in (every if ground.size.all else FEW)]
-        kinds = list(KINDS) if ground.size.all else ["mixed exits"]
-        for kind in kinds:
-            jobs += [alone(kind, "socks", TUNNEL), alone(kind, "http", TUNNEL), alone(kind, "http", GET)]
-        yield from sideBySide(jobs, JOBS)
-        for kind in kinds:
-            for place in ("one place", "places of their own") if ground.size.all else ("one place",):
-                yield from _crowd(proxy, ground, kind, place, port)
+        def crowd(kind: str, place: str) -> Job:
+            return lambda: _crowd(proxy, ground, kind, place, port)
+
+        if ground.size.all:
+            jobs = [few(kind, death) for death in DEATHS for kind in KINDS]
+            for kind in KINDS:
+                jobs += [alone(kind, "socks", TUNNEL), alone(kind, "http", TUNNEL), alone(kind, "http", GET)]
+            yield from sideBySide(jobs, JOBS)
+            # One crowd after the other, for the sake of its pace.
+            yield from sideBySide([crowd(kind, place) for kind in KINDS for place in PLACES], 1)
+        else:
+            jobs = [few(*each) for each in FEW]
+            yield from sideBySide([*jobs, alone("mixed exits", "http", GET), crowd("mixed exits", PLACES[0])], 5)
         direct = origin.dials()
     yield atMost("direct connections", direct, 0)
 
@@ -126,7 +131,7 @@ def _crowd(proxy: Proxy, ground: Ground, kind: str, place: str, target: int) -> 
         asks = []
         for number in range(ground.size.paced):
             protocol = able[number % len(able)]
-            host = "127.0.0.1" if place == "one place" else f"127.0.1.{number + 1}"
+            host = "127.0.0.1" if place == PLACES[0] else f"127.0.1.{number + 1}"
             asks.append(
                 _asks(protocol, it.ports[protocol], target, host)[
                     GET if protocol == "http" and number % 4 == 1 else TUNNEL

@@ -27,6 +27,10 @@ KINDS: Mapping[str, Sequence[str]] = {
 """What the exits of a pool speak, as far as the proxy knows."""
 
 
+OTHER: Mapping[str, str] = {"SOCKS exits": "http", "HTTP exits": "socks", "mixed exits": "http"}
+"""The port to take where one is enough: the one whose protocol the exits do not speak."""
+
+
 @attrs.frozen
 class Listener:
     """One of ``twistd pipsocks-faults``, with the keys of docs/faults.rst; `kind` is the first word of its table."""

@@ -25,7 +25,9 @@ class Figure:
 
     def __str__(self) -> str:
         verdict = {True: "ok", False: "FAIL", None: "n.a."}[self.ok]
-        return f"{verdict:4}  {self.what}: {self.value}" + (f" ({self.bound})" if self.bound else "")
+        return f"{verdict:4}  {self.what}: {self.value}" + (
+            f" ({self.bound})" if self.bound not in ("", self.value) else ""
+        )
 
 
 def atMost(what: str, value: float, bound: float, unit: str = "") -> Figure:
@@ -63,6 +65,8 @@ class Size:
     @ivar all: every combination, or one or two of each kind.
     @ivar patience: the seconds in which everybody is to hear that all exits are dead. (A loaded machine is not what is
         tested where little is done.)
+    @ivar leeway: by how many per cent fewer clients may succeed: of a few, one that is unlucky is too many.
+    @ivar slow: what the slow exit takes, in seconds.
     @ivar dialsEach: at most so many dials for each request to dead exits. (A few requests do not spend the budget.)
     """
 
@@ -77,15 +81,17 @@ class Size:
     setups: int
     patience: float
     dialsEach: float
+    slow: float
+    leeway: float
 
 
 FULL = Size(
     all=True, wheels=30, tunnels=1000, flights=1000, posts=200, megabytes=50, requests=40, paced=200, setups=1000,
-    patience=8.5, dialsEach=2.5,
+    patience=8.5, dialsEach=2.5, slow=1, leeway=0,
 )  # fmt: skip
 QUICK = Size(
     all=False, wheels=10, tunnels=200, flights=200, posts=50, megabytes=10, requests=20, paced=40, setups=100,
-    patience=20.0, dialsEach=8.0,
+    patience=20.0, dialsEach=8.0, slow=2, leeway=1,
 )  # fmt: skip
 
 

@@ -32,7 +32,13 @@ def run(proxy: Proxy, ground: Ground) -> Iterator[Figure]:
                 folder = ground.under(f"{kind}-{hedge}")
                 hosts = {"echo.example:7": origin.ports["echo"]}
                 with (
-                    pool(folder / "pool", schemes, [["10% slow-connect=1"], [], []], ground.seed, hosts) as exits,
+                    pool(
+                        folder / "pool",
+                        schemes,
+                        [[f"10% slow-connect={ground.size.slow:g}"], [], []],
+                        ground.seed,
+                        hosts,
+                    ) as exits,
                     running(proxy, exits.exits, folder / "proxy", strategy="round-robin", hedge=hedge) as it,
                 ):
                     asks = [

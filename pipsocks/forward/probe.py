@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
@@ -27,9 +27,14 @@ _SILENT: Final = frozenset({"PS-UP03", "PS-UP06"})
 
 @attrs.define
 class Ears:
-    """When each chain's last hop was last heard, on any connection of a forwarded request. Bounded by the chains."""
+    """
+    When each chain's last hop was last heard, on any connection of a forwarded request, and whether it is alive now.
+
+    Bounded by the chains, of which each is probed once at a time, however many requests wait for it.
+    """
 
     _heard: dict[str, float] = attrs.field(factory=dict, init=False)
+    _probes: dict[str, _Probing] = attrs.field(factory=dict, init=False)
 
     def listen(self, chain: Chain, clock: IReactorTime) -> Callable[[], None]:
         """What to call when something comes over `chain`."""
@@ -43,6 +48,54 @@ class Ears:
     def heardAfter(self, chain: Chain, moment: float) -> bool:
         """Whether `chain`'s last hop was heard later than at `moment`."""
         return self._heard.get(chain.name, float("-inf")) > moment
+
+    async def isAlive(self, clock: IReactorTime, chain: Chain, authority: bytes, limit: float) -> bool:
+        """
+        Ask the HTTP hop at the end of `chain`, or wait for the answer to somebody who has just asked it.
+
+        @param limit: how long, in seconds.
+        @return: False when nothing comes.
+        """
+        probing = self._probes.get(chain.name)
+        if probing is None:
+            probing = self._probes[chain.name] = _Probing(lambda: self._probes.pop(chain.name))
+            probing.begin(isAlive(clock, chain, authority, self.listen(chain, clock)))
+        try:
+            return await probing.wait().addTimeout(limit, clock)
+        except TimeoutError:
+            return False
+
+
+@attrs.define(eq=False)
+class _Probing:
+    """One probe, and who waits for it. The last of them to leave ends it."""
+
+    _over: Callable[[], object]
+    _waiters: list[Deferred[bool]] = attrs.field(factory=list, init=False)
+    _task: Deferred[None] | None = attrs.field(default=None, init=False)
+
+    def begin(self, asking: Coroutine[Deferred[Any], Any, bool]) -> None:
+        self._task = Deferred.fromCoroutine(asking).addBoth(self._told)
+
+    def wait(self) -> Deferred[bool]:
+        if self._task is None or self._task.called:
+            return succeed(True)  # its end, told at once
+        waiter: Deferred[bool] = Deferred(self._left)
+        self._waiters.append(waiter)
+        return waiter
+
+    def _left(self, waiter: Deferred[bool]) -> None:
+        self._waiters.remove(waiter)
+        if not self._waiters and self._task is not None:
+            self._task.cancel()
+
+    def _told(self, answer: bool | Failure) -> None:
+        self._over()
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.callback(answer)
+        if isinstance(answer, Failure) and not waiters:
+            answer.trap(CancelledError)
 
 
 class _Probe(Protocol):
@@ -67,14 +120,13 @@ class _Probe(Protocol):
         self._answered()
 
 
-async def isAlive(clock: IReactorTime, chain: Chain, authority: bytes, hear: Callable[[], None], limit: float) -> bool:
+async def isAlive(clock: IReactorTime, chain: Chain, authority: bytes, hear: Callable[[], None]) -> bool:
     """
     Ask the HTTP hop at the end of `chain` with ``OPTIONS *``, on a connection of its own; real ones answer at once.
 
     @param authority: for the field Host, which is of no matter here.
     @param hear: is called when a byte or an end comes.
-    @param limit: how long that is waited for, in seconds.
-    @return: False when neither does.
+    @return: False when for 4 s neither does.
     """
     question = b"OPTIONS * HTTP/1.1\r\nHost: %b\r\nMax-Forwards: 0\r\n" % authority
     if chain.login is not None:
@@ -92,11 +144,13 @@ async def isAlive(clock: IReactorTime, chain: Chain, authority: bytes, hear: Cal
             settle(True)
 
     def heard() -> None:
-        hear()
-        settle(True)
+        # Its end is heard as well, but for the one that we make of it.
+        if not answered.called:
+            hear()
+            settle(True)
 
     probe = _Probe(question + b"\r\n", heard)
-    timer = clock.callLater(limit, settle, False)
+    timer = clock.callLater(SILENCE_SECONDS, settle, False)
     connecting = chain.reachLast().connect(_ProbeFactory(probe))
     connecting.addErrback(failed)
     try:

@@ -12,7 +12,7 @@ from pipsocks.forward.content import Upload
 from pipsocks.forward.origin import Closed, Origin
 from pipsocks.forward.patience import Patience
 from pipsocks.forward.pool import Way
-from pipsocks.forward.probe import FORGOTTEN_SECONDS, SILENCE_SECONDS, Ears, isAlive
+from pipsocks.forward.probe import FORGOTTEN_SECONDS, SILENCE_SECONDS, Ears
 from pipsocks.forward.question import Question
 from pipsocks.gateway.found import Found
 from pipsocks.gateway.search import SHARE_LEAST
@@ -167,8 +167,7 @@ class Sending:
     async def _probe(self) -> None:
         chain, clock = self.way.chain, self._clock
         limit = max(SHARE_LEAST, min(SILENCE_SECONDS, self._until - clock.seconds()))
-        hear = self._ears.listen(chain, clock)
-        if not await isAlive(clock, chain, self._question.target.authority, hear, limit):
+        if not await self._ears.isAlive(clock, chain, self._question.target.authority, limit):
             self._probing = None
             refusal = Refusal("PS-UP15", chain=chain.name)
             # One that had less than its time is not blamed for it.

@@ -21,7 +21,10 @@ from pipsocks.model import Attempt
 from pipsocks.refusal import Refusal
 
 AGAIN_SECONDS: Final = 3.0
-"""How long another way is searched for."""
+"""How long another way is searched for, at most."""
+
+LEAST_SECONDS: Final = 0.5
+"""And at least, where the time for a search is over: a client whose hops are all dead is to hear it then."""
 
 LATEST: Final = 10.0
 """Seconds after the client's request, from which on no other way is searched for."""
@@ -81,17 +84,21 @@ class Ways:
         """
         return self._take(await self._session.search(self._reach, further=self._further))
 
-    async def another(self, left: Sequence[Chain]) -> tuple[Way, Found[Origin]]:
+    async def another(self, chains: Sequence[Chain]) -> tuple[Way, Found[Origin]]:
         """
-        Search for another way, over a chain of those that are `left`, in less time.
+        Search for another way, over one of `chains`, in less time.
 
         @raise Refusal: there is none.
         """
         session = self._session
-        out = [chain for chain in self.chains if not any(chain is each for each in left)]
+        out = [chain for chain in self.chains if not any(chain is each for each in chains)]
         order = stages(session.plan, self._destination, session.gateway.memory, out, session.lost)
+        left = session.began + session.group.retry.total - session.gateway.clock.seconds()
+        total = min(AGAIN_SECONDS, max(LEAST_SECONDS, left))
         said = list(self._said.items())
-        return self._take(await session.search(self._reach, AGAIN_SECONDS, chains=order, said=said, further=True))
+        attempts = session.group.retry.attempts - session.attempts
+        found = await session.search(self._reach, total, chains=order, said=said, further=True, attempts=attempts)
+        return self._take(found)
 
     def left(self, kept: bool) -> list[Chain]:
         """
@@ -100,7 +107,8 @@ class Ways:
         @param kept: an answer is in hand: nobody is made to wait for a chain that could not be reached a moment ago.
         """
         session = self._session
-        if session.gateway.clock.seconds() - session.began > LATEST:
+        late = session.gateway.clock.seconds() - session.began > LATEST
+        if late or session.attempts >= session.group.retry.attempts:
             return []
         out = [*self.asked, *(self._unreached if kept else ())]
         return [chain for chain in self.chains if not any(chain is each for each in out)]

@@ -116,6 +116,7 @@ class Search(Generic[T]):
         further: bool = False,
         lost: list[Chain] | None = None,
         again: Callable[[Chain], bool] = lambda _: True,
+        attempts: int | None = None,
     ) -> None:
         """
         @param total: seconds for the whole search; the group's, by default.
@@ -124,6 +125,7 @@ class Search(Generic[T]):
         @param further: this is no session's first search, so that its first attempt is paid for like the others.
         @param lost: chains that failed the session, or were too slow for it, to which those of this search are added.
         @param again: whether a chain that was asked may be asked once more, behind all the others.
+        @param attempts: how many there may be, if fewer than in any search of the group.
         """
         self._clock = clock
         self._group = group
@@ -132,6 +134,7 @@ class Search(Generic[T]):
         self._record = record
         self._reach = reach
         self._total = group.retry.total if total is None else total
+        self._limit = group.retry.attempts if attempts is None else attempts
         self._end = clock.seconds() + self._total
         self._findings = Findings(plan, destination, memory)
         for chain, refusal in said:
@@ -172,7 +175,7 @@ class Search(Generic[T]):
 
         @param paid: it is paid for, even if it is live and untried.
         """
-        if self._broke or self._attempts >= self._group.retry.attempts:
+        if self._broke or self._attempts >= self._limit:
             self._conclude()
             return
         chain = self._next()
@@ -319,7 +322,7 @@ class Search(Generic[T]):
 
     @property
     def _mayGoBeside(self) -> bool:
-        return not self._broke and self._attempts < self._group.retry.attempts and any(map(self._isOpen, self._untried))
+        return not self._broke and self._attempts < self._limit and any(map(self._isOpen, self._untried))
 
     def _wakeAt(self, due: float) -> None:
         delay = max(0.0, due - self._clock.seconds())

@@ -121,6 +121,7 @@ class Session:
 
     @ivar group: where its route leads, once it is chosen; `plan` the order of that group's chains for this session.
     @ivar began: when, on the gateway's clock.
+    @ivar attempts: how many there were.
     @ivar lost: the chains that have failed it, or were too slow.
     """
 
@@ -130,6 +131,7 @@ class Session:
     group: Group = attrs.field(init=False)
     plan: Plan = attrs.field(init=False)
     began: float = attrs.field(init=False)
+    attempts: int = attrs.field(default=0, init=False)
     lost: list[Chain] = attrs.field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -159,6 +161,7 @@ class Session:
         said: Iterable[tuple[Chain, Refusal]] = (),
         further: bool = False,
         again: Callable[[Chain], bool] = lambda _: True,
+        attempts: int | None = None,
     ) -> Deferred[Found[T]]:
         """
         Chain after chain, by the retry policy, until `reach` gets there; see `pipsocks.gateway.search.Search`.
@@ -166,9 +169,14 @@ class Session:
         @return: fails with `Refusal`: no chain did.
         """
         gateway, destination = self.gateway, self.request.destination
+
+        def counted(chain: Chain) -> Deferred[T]:
+            self.attempts += 1
+            return reach(chain)
+
         search = Search(
             gateway.clock, self.group, self.plan if plan is None else plan, destination, gateway.memory, self.entry,
-            reach, total, chains, said, further, self.lost, again,
+            counted, total, chains, said, further, self.lost, again, attempts,
         )  # fmt: skip
         return search.begin()
 

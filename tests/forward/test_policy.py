@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 
+from pipsocks.gateway.settings import RetrySettings
 from pipsocks.model import Destination
 from pipsocks.refusal import Refusal
 from tests.forward.case import GET, OK, Way
@@ -261,6 +262,47 @@ class TimeTests(PolicyCase):
         self.assertTrue((await probe.readUntil(b"\r\n\r\n")).startswith(b"OPTIONS * "))
         await self.pass_(4)
         self.assertIn(b"PS-UP15", await self.expect(client, 504))
+
+    async def test_oneProbe(self) -> None:
+        """However many requests wait for a silent hop, it is probed once at a time, and all are told in time."""
+        self.ways[:] = [self.one]
+        clients = [await self.open(), await self.another(), await self.another()]
+        for client in clients:
+            await self.asked(client, POST, self.one)
+        self.clock.advance(1)
+        clients.append(await self.another())
+        await self.asked(clients[-1], POST, self.one)  # its time for a probe comes while another is under way
+        await self.pass_(4.5)
+        self.assertEqual(len(self.one.asked), 5)
+        await self.pass_(4)
+        for client in clients:
+            self.assertIn(b"PS-UP15", await self.expect(client, 504))
+        self.assertEqual(len(self.one.asked), 5)
+
+    async def test_probeGivenUp(self) -> None:
+        """A probe that is ended since nobody waits any more is no sign of life: the hop is probed anew."""
+        self.ways[:] = [self.one]
+        first = await self.open()
+        await self.asked(first, POST, self.one)
+        await self.pass_(3)
+        second = await self.another()
+        await self.asked(second, POST, self.one)
+        await self.pass_(2)
+        first.transport.abortConnection()
+        await tick(0.02)
+        await self.pass_(6.5)
+        self.assertIn(b"PS-UP15", await self.expect(second, 504))
+
+    async def test_attempts(self) -> None:
+        """All searches of one request together make no more attempts than one may."""
+        self.retry = RetrySettings(attempts=2)
+        await self.hops("three", "four")
+        client = await self.open()
+        for way in self.ways[:2]:
+            hop = await self.arrived(way) if way is not self.one else (await self.asked(client, GET, way))[0]
+            hop.transport.loseConnection()
+        await self.expect(client, 502)
+        self.assertEqual([len(way.asked) for way in self.ways], [1, 1, 0, 0])
 
     async def test_fourSilent(self) -> None:
         """Four dead hops are all asked, once each, and the client has its 504 within 8.5 s."""
