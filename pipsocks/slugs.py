@@ -415,4 +415,10 @@ SLUGS: Final = _table(
         "A probe went all the way, and TLS at its end was not the target's: a captive portal answers like that.",
         "Look at what the upstream does with https://; check the target of probe=, and its certificate.",
     ),
+    Slug(
+        "PS-UP34", "no_budget", About.NOTHING, 503, 1, "connection_limit_reached", "no attempts left",
+        "no further attempt is allowed: too many have failed",
+        "Further attempts have a budget, so that dead upstreams are not hammered, and it is spent.",
+        "Look at the journal for the upstreams that fail; retry.budget raises it.",
+    ),
 )  # fmt: skip

@@ -14,8 +14,9 @@ from pipsocks.forward.probe import Ears
 from pipsocks.gateway.doubt import noneWorked
 from pipsocks.gateway.found import Found
 from pipsocks.gateway.judge import Judge
+from pipsocks.gateway.order import stages
 from pipsocks.gateway.seam import Chain
-from pipsocks.gateway.search import stages
+from pipsocks.gateway.search import Terms
 from pipsocks.gateway.session import Session
 from pipsocks.model import Attempt
 from pipsocks.refusal import Refusal
@@ -82,7 +83,7 @@ class Ways:
 
         @raise Refusal: there is none.
         """
-        return self._take(await self._session.search(self._reach, further=self._further))
+        return self._take(await self._session.search(self._reach, Terms(further=self._further)))
 
     async def another(self, chains: Sequence[Chain]) -> tuple[Way, Found[Origin]]:
         """
@@ -97,8 +98,7 @@ class Ways:
         total = min(AGAIN_SECONDS, max(LEAST_SECONDS, left))
         said = list(self._said.items())
         attempts = session.group.retry.attempts - session.attempts
-        found = await session.search(self._reach, total, chains=order, said=said, further=True, attempts=attempts)
-        return self._take(found)
+        return self._take(await session.search(self._reach, Terms(total, attempts, order, said, further=True)))
 
     def left(self, kept: bool) -> list[Chain]:
         """

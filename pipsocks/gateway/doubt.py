@@ -111,6 +111,8 @@ class Findings:
             return min(self._reports.values(), key=_plainness)
         every = [chain for tier in self.tiers for chain in tier]
         said = {chain: refusal for chain in every if (refusal := self._said.get(chain) or chain.health.reason)}
+        if not said:
+            return Refusal("PS-UP34")
         codes = {refusal.slug.code for refusal in said.values()}
         if len(codes) == 1:
             return next(iter(said.values()))

@@ -18,8 +18,9 @@ from twisted.python.failure import Failure
 from pipsocks.gateway.found import Found
 from pipsocks.gateway.joined import died, join, unanswered
 from pipsocks.gateway.memory import FLIGHTS
+from pipsocks.gateway.order import Stages, stages
 from pipsocks.gateway.seam import Chain
-from pipsocks.gateway.search import Stages, stages
+from pipsocks.gateway.search import Terms
 from pipsocks.gateway.stream import HELD_LIMIT, FarStream, Stream
 from pipsocks.model import Attempt
 from pipsocks.refusal import Refusal
@@ -182,7 +183,7 @@ class _Flying:
         self._deaths += 1
         if not self._suspected and (self._deaths >= FLIGHTS or all(chain in self._said for chain in self._live)):
             self._suspected = True
-            self._session.gateway.memory.lostFlight(self._session.request.destination)
+            self._session.gateway.memory.lostFlight(self._session.request.destination, self._session.began)
 
     @property
     def _live(self) -> list[Chain]:
@@ -219,10 +220,14 @@ class _Flying:
             self._itself += chain is last
             return self._reach(chain)
 
-        searching = self._session.search(
-            reach, REPLAY_SECONDS, chains=self._others(), said=list(self._said.items()), further=True,
+        terms = Terms(
+            REPLAY_SECONDS,
+            chains=self._others(),
+            said=list(self._said.items()),
+            further=True,
             again=lambda chain: chain is not last or self._itself < ITSELF,
-        )  # fmt: skip
+        )
+        searching = self._session.search(reach, terms)
         if not searching.called:  # one that is over already may have led to the next
             self._searching = searching  # type: ignore[assignment]
         searching.addCallbacks(self._replaced, self._unreplaced).addErrback(self._broken)
@@ -261,6 +266,9 @@ class _Flying:
         self._session.entry.replays += 1
         self._session.gateway.counts.replays += 1
         found.reached.watch(self._stirred)
+        if found.reached.over and not found.reached.spoke:  # dead already: it is not sent anything
+            self._stirred()
+            return
         if kept := self._kept.data:
             self._repeated = True
             self._since = self._clock.seconds()

@@ -6,10 +6,12 @@ from typing import Generic, TypeVar
 
 import attrs
 
+from pipsocks.gateway.doubt import REPORTS
 from pipsocks.gateway.memory import Memory
 from pipsocks.gateway.seam import Chain, Try
 from pipsocks.model import Destination
 from pipsocks.refusal import Refusal
+from pipsocks.slugs import About
 
 T = TypeVar("T")
 
@@ -49,8 +51,7 @@ class Found(Generic[T]):
         """It came to nothing, of which `refusal` speaks vaguely."""
         if not self._told:
             self._told = True
-            self._memory.reported(self.chain.health, self.destination, self.tried, refusal)
-            self.tried.untold()
+            note(self._memory, self.chain, self.destination, self.tried, refusal)
 
     def blamed(self, refusal: Refusal) -> None:
         """It came to nothing by the chain's own fault."""
@@ -64,3 +65,17 @@ class Found(Generic[T]):
             self._closed = True
             self.chain.health.tunnels -= 1
             self.tried.untold()
+
+
+def note(memory: Memory, chain: Chain, destination: Destination, tried: Try, refusal: Refusal) -> None:
+    """Let the chain's health, and the memory, know of a failure, by what it speaks of."""
+    about = refusal.about
+    if about is About.HOP:
+        tried.blamed(refusal)
+    elif about is About.LOGIN:
+        tried.barred(refusal)
+    elif about in REPORTS or about is About.RULES:
+        memory.reported(chain.health, destination, tried if about in REPORTS else None, refusal)
+        if about is About.VAGUE:
+            tried.doubted()
+    tried.untold()

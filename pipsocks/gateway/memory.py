@@ -154,19 +154,18 @@ class Memory:
 
     # flights that died
 
-    def lostFlight(self, destination: Destination) -> None:
+    def lostFlight(self, destination: Destination, began: float) -> None:
         """
-        A session's flight to it died on every live chain, or too often.
+        The flight to it, of a session that began then, died on every live chain, or too often.
 
-        Where somebody has reached it a moment ago, it is not the destination that kills flights.
+        Where somebody has reached it since then, it is not the destination that kills flights.
         """
-        now = self.seconds()
-        if any(now - at < FAILING_SECONDS for at in self._reached.get(destination, {}).values()):
+        if any(at > began for at in self._reached.get(destination, {}).values()):
             return
         count, until = self._flights.get(destination, (0, 0.0))
         count += 1
         if count >= SESSIONS:
-            until = now + FAILING_SECONDS
+            until = self.seconds() + FAILING_SECONDS
         self._flights[destination] = count, until
         _bound(self._flights, destination)
 

@@ -28,6 +28,9 @@ class Try(Protocol):
     def barred(self, failure: Refusal, /) -> None:
         """It failed since a hop refused our login."""
 
+    def doubted(self) -> None:
+        """It failed, and who knows by whose fault."""
+
     def untold(self) -> None:
         """It ended, and told neither success nor blame."""
 
@@ -55,6 +58,10 @@ class Health(Protocol):
     @property
     def askable(self) -> bool:
         """Whether it may be asked at all, were it as the last."""
+
+    @property
+    def suspect(self) -> bool:
+        """Whether only failures have come of it lately, whosever they were."""
 
     @property
     def lateness(self) -> tuple[bool, float]:

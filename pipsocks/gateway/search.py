@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Final, Generic, Protocol, TypeVar
 
 import attrs
@@ -13,22 +11,19 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pipsocks.gateway.doubt import REPORTS, Findings
-from pipsocks.gateway.found import Found
+from pipsocks.gateway.doubt import Findings
+from pipsocks.gateway.found import Found, note
 from pipsocks.gateway.memory import Memory
+from pipsocks.gateway.order import Order, Stages, stages
 from pipsocks.gateway.seam import Chain, Group, Plan, Try
 from pipsocks.model import Attempt, Destination
 from pipsocks.refusal import Refusal
 from pipsocks.slugs import About
 
-BACKOFF_BASE: Final = 0.1
-BACKOFF_LIMIT: Final = 2.0
-
 SHARE_LEAST: Final = 1.0
 """Seconds that an attempt is given before another goes on beside it, however many chains are left."""
 
 T = TypeVar("T")
-Stages = Iterator[list[Chain]]
 _log = Logger()
 
 
@@ -39,24 +34,28 @@ class Record(Protocol):
         """Add an attempt."""
 
 
-def stages(
-    plan: Plan, destination: Destination, memory: Memory, without: Iterable[Chain] = (), lost: Iterable[Chain] = ()
-) -> Stages:
+@attrs.frozen(eq=False)
+class Terms:
     """
-    The chains to ask, stage by stage: the live ones of each tier, those last that could not reach the destination when
-    others could; then the ejected ones, soonest due first; then those out by a probe. Each stage is made when it is
-    wanted.
+    What one search has of its own. Without anything it is a session's first.
 
-    @param without: chains that are not asked.
-    @param lost: those that have failed the session before, or were too slow for it: the last of each tier.
+    @ivar total: seconds for all of it; the group's, by default.
+    @ivar attempts: how many there may be; the group's, by default.
+    @ivar chains: what to ask, if not all of the plan; none but these is asked again either.
+    @ivar said: what chains have told of the destination already.
+    @ivar further: it is not the session's first, so that its first attempt is paid for like the others.
+    @ivar again: whether a chain that was asked may be asked once more, behind all the others.
     """
-    given, behind = set(map(id, without)), set(map(id, lost))
-    for tier in plan:
-        live = [chain for chain in tier if chain.health.live and id(chain) not in given]
-        given.update(map(id, live))
-        yield sorted(live, key=lambda chain: (memory.isLast(chain.health, destination), id(chain) in behind))
-    rest = [chain for tier in plan for chain in tier if id(chain) not in given]
-    yield sorted((chain for chain in rest if chain.health.askable), key=lambda chain: chain.health.lateness)
+
+    total: float | None = None
+    attempts: int | None = None
+    chains: Stages | None = None
+    said: Iterable[tuple[Chain, Refusal]] = ()
+    further: bool = False
+    again: Callable[[Chain], bool] = lambda _: True
+
+
+TERMS: Final = Terms()
 
 
 @attrs.define(eq=False)
@@ -110,22 +109,11 @@ class Search(Generic[T]):
         memory: Memory,
         record: Record,
         reach: Callable[[Chain], Deferred[T]],
-        total: float | None = None,
-        chains: Stages | None = None,
-        said: Iterable[tuple[Chain, Refusal]] = (),
-        further: bool = False,
+        terms: Terms = TERMS,
         lost: list[Chain] | None = None,
-        again: Callable[[Chain], bool] = lambda _: True,
-        attempts: int | None = None,
     ) -> None:
         """
-        @param total: seconds for the whole search; the group's, by default.
-        @param chains: what to ask, if not all of `plan`; none but these is asked again either.
-        @param said: what chains have told of the destination already.
-        @param further: this is no session's first search, so that its first attempt is paid for like the others.
         @param lost: chains that failed the session, or were too slow for it, to which those of this search are added.
-        @param again: whether a chain that was asked may be asked once more, behind all the others.
-        @param attempts: how many there may be, if fewer than in any search of the group.
         """
         self._clock = clock
         self._group = group
@@ -133,23 +121,18 @@ class Search(Generic[T]):
         self._memory = memory
         self._record = record
         self._reach = reach
-        self._total = group.retry.total if total is None else total
-        self._limit = group.retry.attempts if attempts is None else attempts
+        self._lostChains = [] if lost is None else lost
+        self._total = group.retry.total if terms.total is None else terms.total
+        self._limit = group.retry.attempts if terms.attempts is None else terms.attempts
         self._end = clock.seconds() + self._total
         self._findings = Findings(plan, destination, memory)
-        for chain, refusal in said:
+        for chain, refusal in terms.said:
             self._findings.add(chain, refusal)
-        self._lostChains = [] if lost is None else lost
-        self._stages = stages(plan, destination, memory, lost=self._lostChains) if chains is None else chains
-        self._everyone = chains is None
-        self._allowed = again
-        self._untried: deque[Chain] = deque()
-        self._again: deque[Chain] = deque()
-        self._asked: list[Chain] = []
+        order = stages(plan, destination, memory, lost=self._lostChains) if terms.chains is None else terms.chains
+        self._order = Order(self._findings, order, terms.chains is None, terms.again)
+        self._further = terms.further
         self._running: list[_Going] = []
         self._attempts = 0
-        self._backoff = BACKOFF_BASE
-        self._paid = further
         self._broke = False
         self._hedged = False
         self._over = False
@@ -164,12 +147,12 @@ class Search(Generic[T]):
         @return: fires with the way that was found; fails with `Refusal`: what the client is to be told, within the
             total time. Cancelling it cancels everything that runs.
         """
-        self._proceed(paid=self._paid)
+        self._proceed()
         return self._done
 
     # which chain next
 
-    def _proceed(self, paid: bool) -> None:
+    def _proceed(self, paid: bool = False) -> None:
         """
         Ask the next chain, or stop.
 
@@ -178,74 +161,49 @@ class Search(Generic[T]):
         if self._broke or self._attempts >= self._limit:
             self._conclude()
             return
-        chain = self._next()
-        if chain is not None:
-            if (paid or not chain.health.live) and self._attempts + self._paid > 0 and not self._group.budget.spend():
-                self._broke = True
-                self._conclude()
-            else:
+        while (chain := self._order.next(bool(self._running))) is not None:
+            if self._mayAsk(chain, paid):
                 self._attempt(chain)
-        elif not self._running:
+                return
+            self._broke = True
+            if paid or not chain.health.live:
+                break
+            # It is suspect, and passed over: one behind it may be free.
+        if chain is None and not self._broke and not self._running:
             self._rest()
+        else:
+            self._conclude()
 
-    def _next(self) -> Chain | None:
-        """The next chain of the stage, or of the next one, once all of this one have failed."""
-        while True:
-            while self._untried:
-                chain = self._untried.popleft()
-                if self._isOpen(chain):
-                    return chain
-            if self._running:
-                return None
-            stage = next(self._stages, None)
-            if stage is None:
-                return None
-            self._untried = deque(stage)
-
-    def _isOpen(self, chain: Chain) -> bool:
-        return not any(chain is each for each in self._asked) and self._findings.isUsable(chain)
+    def _mayAsk(self, chain: Chain, paid: bool) -> bool:
+        """Whether it is free, or can be paid for, which it is then."""
+        if not self._attempts and not self._further:
+            return True
+        if self._attempts and not paid and chain.health.live and not chain.health.suspect:
+            return True
+        return self._group.budget.spend()
 
     def _rest(self) -> None:
         """Each has been asked: wait, with full jitter, before one is asked again."""
-        while self._again and not self._mayAskAgain(self._again[0]):
-            self._again.popleft()
-        live = self._findings.live
-        if not self._again:
-            self._again = deque(filter(self._mayAskAgain, live))
-        if not self._again:
+        chain = self._order.again()
+        pause = self._order.pause()
+        if chain is None or self._clock.seconds() + pause >= self._end:
             self._conclude()
             return
-        # Alone and direct, the next dial tells a restarting service from a dead one: a fixed, short wait.
-        alone = len(live) == 1 and live[0].direct
-        pause = BACKOFF_BASE if alone else random.uniform(0, self._backoff)
-        self._backoff = min(self._backoff * 2, BACKOFF_LIMIT)
-        if self._clock.seconds() + pause >= self._end:
-            self._conclude()
-            return
-        self._resting = self._again.popleft()
+        self._resting = chain
         self._wakeAt(self._clock.seconds() + pause)
-
-    def _mayAskAgain(self, chain: Chain) -> bool:
-        return (
-            any(chain is each for each in self._findings.live)
-            and self._findings.isUsable(chain)
-            and (self._everyone or any(chain is each for each in self._asked))
-            and self._allowed(chain)
-        )
 
     # an attempt
 
     def _attempt(self, chain: Chain) -> None:
         now = self._clock.seconds()
         self._attempts += 1
-        self._asked.append(chain)
-        left = sum(map(self._isOpen, self._untried)) + 1
+        self._order.asked(chain)
         slow = chain.health.pace.slow if self._group.hedge and not self._hedged else None
         going = _Going(
             chain,
             chain.health.begin(),
             now,
-            share=now + max(SHARE_LEAST, (self._end - now) / left),
+            share=now + max(SHARE_LEAST, (self._end - now) / (self._order.left + 1)),
             slow=float("inf") if slow is None else now + slow,
         )
         self._running.append(going)
@@ -267,7 +225,7 @@ class Search(Generic[T]):
         for other in running:
             if other.began <= going.began and not other.hedged:
                 failure = Refusal("PS-UP32", chain=other.chain.name, where=str(self._destination))
-                self._memory.reported(other.chain.health, self._destination, other.tried, failure)
+                note(self._memory, other.chain, self._destination, other.tried, failure)
         self._done.callback(Found(going.chain, reached, going.tried, self._destination, self._memory))
 
     def _lost(self, failure: Failure, going: _Going) -> None:
@@ -322,7 +280,7 @@ class Search(Generic[T]):
 
     @property
     def _mayGoBeside(self) -> bool:
-        return not self._broke and self._attempts < self._limit and any(map(self._isOpen, self._untried))
+        return not self._broke and self._attempts < self._limit and self._order.left > 0
 
     def _wakeAt(self, due: float) -> None:
         delay = max(0.0, due - self._clock.seconds())
@@ -338,7 +296,7 @@ class Search(Generic[T]):
         if now >= self._end:
             self._expire()
         elif resting is not None:
-            if not self._mayAskAgain(resting):  # others found that out meanwhile
+            if not self._order.mayAgain(resting):  # others found that out meanwhile
                 self._rest()
             elif self._group.budget.spend():
                 self._attempt(resting)
@@ -358,7 +316,7 @@ class Search(Generic[T]):
             if self._group.budget.spend():
                 newest.followed = True
                 newest.hedged = self._hedged = not isOut
-                chain = self._next()
+                chain = self._order.next(running=True)
                 assert chain is not None, "one was open a moment ago"
                 self._attempt(chain)
                 return
@@ -407,15 +365,3 @@ class Search(Generic[T]):
             if going.asking is not None:
                 going.asking.cancel()
         return running
-
-
-def note(memory: Memory, chain: Chain, destination: Destination, tried: Try, refusal: Refusal) -> None:
-    """Let the chain's health, and the memory, know of a failure, by what it speaks of."""
-    about = refusal.about
-    if about is About.HOP:
-        tried.blamed(refusal)
-    elif about is About.LOGIN:
-        tried.barred(refusal)
-    elif about in REPORTS or about is About.RULES:
-        memory.reported(chain.health, destination, tried if about in REPORTS else None, refusal)
-    tried.untold()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, TypeVar
 
 import attrs
@@ -18,7 +18,7 @@ from pipsocks.gateway.joined import Relays
 from pipsocks.gateway.judge import Guard, Judge
 from pipsocks.gateway.memory import Memory
 from pipsocks.gateway.seam import Chain, Group, Plan
-from pipsocks.gateway.search import Search, Stages
+from pipsocks.gateway.search import TERMS, Search, Terms
 from pipsocks.gateway.settings import TimeoutSettings
 from pipsocks.gateway.stream import FarStream, Stream
 from pipsocks.model import Choice, Ended, Entry, Request
@@ -152,17 +152,7 @@ class Session:
         self.plan = self.group.plan(self.request.destination)
         self.group.budget.earn()
 
-    def search(
-        self,
-        reach: Callable[[Chain], Deferred[T]],
-        total: float | None = None,
-        plan: Plan | None = None,
-        chains: Stages | None = None,
-        said: Iterable[tuple[Chain, Refusal]] = (),
-        further: bool = False,
-        again: Callable[[Chain], bool] = lambda _: True,
-        attempts: int | None = None,
-    ) -> Deferred[Found[T]]:
+    def search(self, reach: Callable[[Chain], Deferred[T]], terms: Terms = TERMS) -> Deferred[Found[T]]:
         """
         Chain after chain, by the retry policy, until `reach` gets there; see `pipsocks.gateway.search.Search`.
 
@@ -175,9 +165,8 @@ class Session:
             return reach(chain)
 
         search = Search(
-            gateway.clock, self.group, self.plan if plan is None else plan, destination, gateway.memory, self.entry,
-            counted, total, chains, said, further, self.lost, again, attempts,
-        )  # fmt: skip
+            gateway.clock, self.group, self.plan, destination, gateway.memory, self.entry, counted, terms, self.lost
+        )
         return search.begin()
 
 

@@ -162,7 +162,8 @@ class Leg:
 
     def abort(self) -> None:
         """Reset this side."""
-        if not self.gone:
+        # Its stream may hold an end that was not told yet, and what is lost inside TLS must not be touched.
+        if not self.gone and getattr(self.transport, "connected", True):
             self.transport.abortConnection()
 
     def cut(self) -> None:
@@ -176,5 +177,5 @@ class Leg:
     def _abortIfSent(self) -> bool:
         if self.unsent:
             return False
-        self.transport.abortConnection()
+        self.abort()
         return True

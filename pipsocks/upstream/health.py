@@ -122,6 +122,7 @@ class Health:
     due: float = attrs.field(default=0.0, init=False)
     reason: Refusal | None = attrs.field(default=None, init=False)
     _row: int = attrs.field(default=0, init=False)
+    _failures: int = attrs.field(default=0, init=False)
     _ejections: int = attrs.field(default=0, init=False)
     _spell: int = attrs.field(default=0, init=False)  # how often it has come to live, or left it
     _sentence: int = attrs.field(default=0, init=False)  # how often it has been told what it is
@@ -136,6 +137,16 @@ class Health:
     def askable(self) -> bool:
         """Whether it may be asked at all, were it as the last: not while a hop there refuses our login."""
         return self.live or self.state not in (State.BARRED, State.BARRED_TRIAL)
+
+    @property
+    def suspect(self) -> bool:
+        """
+        Whether only failures have come of it lately, blamed or vague.
+
+        It is live, since they may all be their destinations' fault, but to go on to it is no longer free: what bounds
+        that otherwise is ejection.
+        """
+        return self._failures >= IN_A_ROW
 
     @property
     def lateness(self) -> tuple[bool, float]:
@@ -164,7 +175,7 @@ class Health:
 
     def succeeded(self) -> None:
         """A destination's first byte came back over it."""
-        self._row = 0
+        self._row = self._failures = 0
         if self.state is not State.LIVE:
             self._happened(Event.SUCCESS)
 
@@ -173,6 +184,7 @@ class Health:
         if tried.sentence == self._sentence:
             self._happened(Event.BLAME, failure)
         elif tried.spell == self._spell and self.state is State.LIVE:
+            self._failures += 1
             self._row += 1
             self._happened(Event.BLAME if self._row < IN_A_ROW else Event.FIFTH, failure)
 
@@ -180,6 +192,10 @@ class Health:
         """A hop refused our login."""
         if tried is self._trial or self.state is State.LIVE or self.state is State.EJECTED:
             self._happened(Event.LOGIN, failure)
+
+    def doubted(self) -> None:
+        """A failure may be the chain's own, or its destination's."""
+        self._failures += 1
 
     def untold(self, tried: Try) -> None:
         """An attempt ended, and told neither."""
@@ -200,7 +216,7 @@ class Health:
         if event is Event.UNTOLD:
             self.due = self.seconds()
         elif after is State.LIVE:
-            self._row = self._ejections = 0
+            self._row = self._ejections = self._failures = 0
             self.reason = None
             _log.warn("upstream {name} is back", name=self.name)
         elif after is State.OUT:
@@ -244,6 +260,10 @@ class Try:
     def barred(self, failure: Refusal) -> None:
         """It failed since a hop refused our login."""
         self.health.barred(self, failure)
+
+    def doubted(self) -> None:
+        """It failed, and who knows by whose fault."""
+        self.health.doubted()
 
     def untold(self) -> None:
         """It ended, and told neither success nor blame."""

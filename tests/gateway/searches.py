@@ -11,7 +11,7 @@ from twisted.trial.unittest import TestCase
 
 from pipsocks.gateway.budget import Budget
 from pipsocks.gateway.memory import Memory
-from pipsocks.gateway.search import Search
+from pipsocks.gateway.search import Search, Terms
 from pipsocks.gateway.settings import RetrySettings
 from pipsocks.model import Destination
 from pipsocks.refusal import Refusal
@@ -108,7 +108,9 @@ class SearchCase(TestCase):
         self.budget.earn()
         to = search.pop("to", SITE)
         plan = group.plan(to)
-        return Search(self.clock, group, plan, to, self.memory, self.record, reach, **search).begin()  # type: ignore[arg-type]
+        lost = search.pop("lost", None)
+        terms = Terms(**search)
+        return Search(self.clock, group, plan, to, self.memory, self.record, reach, terms, lost).begin()  # type: ignore[arg-type]
 
     def pump(self, seconds: float) -> None:
         """Let time pass, from one event to the next, so that each happens on time."""

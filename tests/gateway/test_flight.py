@@ -127,8 +127,7 @@ class WhatTests(FlightCase):
     def test_deadBefore(self) -> None:
         """What a client sent early is not given to an exit that is dead already: so even a POST goes out, once."""
         dead = Far()
-        dead.dies()
-        dead.wire.lost = False  # it would be written down
+        dead.ends()
         self.script("a", lambda: dead)
         self.fly(POST)
         self.assertEqual((dead.got, self.far().got, self.asked), (b"", POST, "ab"))
@@ -655,9 +654,9 @@ class MemoryTests(FlightCase):
         self.clock.advance(1)
         near = self.fly()
         near.says(HELLO)
-        self.gateway.memory.lostFlight(SITE)
+        self.gateway.memory.lostFlight(SITE, self.clock.seconds())
         self.clock.advance(1.9)
-        self.gateway.memory.lostFlight(SITE)
+        self.gateway.memory.lostFlight(SITE, self.clock.seconds())
         self.gateway.memory._flights[SITE] = (2, self.clock.seconds() + 60)
         self.clock.advance(7.2)
         self.assertEqual(len(self.relay.joined), joined)
@@ -758,8 +757,8 @@ class HeldTests(FlightCase):
         dead = Far()
         dead.dies()
         way.callback(dead)
-        # Behind the ClientHello something was sent, as far as can be known: the end is passed on.
-        self.assertHanded(dead)
+        self.assertEqual((dead.got, self.far().got, self.asked), (b"", HELLO + b"more", "abc"))
+        self.assertHanded(self.far())
 
 
 class HealthTests(FlightCase):

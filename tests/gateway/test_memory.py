@@ -285,25 +285,25 @@ class FlightTests(MemoryCase):
 
     def test_twoSessionsRunning(self) -> None:
         """After two sessions running there is no replay for 2 s."""
-        self.memory.lostFlight(ONE)
+        self.memory.lostFlight(ONE, self.clock.seconds())
         self.assertTrue(self.memory.mayReplay(ONE))
-        self.memory.lostFlight(ONE)
+        self.memory.lostFlight(ONE, self.clock.seconds())
         self.assertFalse(self.memory.mayReplay(ONE))
         self.assertTrue(self.memory.mayReplay(TWO))
         self.clock.advance(1.9)
         self.assertFalse(self.memory.mayReplay(ONE))
         self.clock.advance(0.2)
         self.assertTrue(self.memory.mayReplay(ONE))
-        self.memory.lostFlight(ONE)
+        self.memory.lostFlight(ONE, self.clock.seconds())
         self.assertFalse(self.memory.mayReplay(ONE))
 
     def test_oneSuccess(self) -> None:
         """One success lifts that, and two more have to die."""
-        self.memory.lostFlight(ONE)
-        self.memory.lostFlight(ONE)
+        self.memory.lostFlight(ONE, self.clock.seconds())
+        self.memory.lostFlight(ONE, self.clock.seconds())
         self.memory.reached("a", ONE)
         self.assertTrue(self.memory.mayReplay(ONE))
-        self.memory.lostFlight(ONE)
+        self.memory.lostFlight(ONE, self.clock.seconds())
         self.assertTrue(self.memory.mayReplay(ONE))
 
 
@@ -319,8 +319,8 @@ class BoundTests(MemoryCase):
         self.assertTrue(self.memory.isLast("a", sites[0]))
         for site in sites:
             self.memory.fail(site)
-            self.memory.lostFlight(site)
-            self.memory.lostFlight(site)
+            self.memory.lostFlight(site, self.clock.seconds())
+            self.memory.lostFlight(site, self.clock.seconds())
         self.assertEqual([self.memory.isFailing(site) for site in (sites[0], sites[1], sites[-1])], [False, True, True])
         self.assertEqual(
             [self.memory.mayReplay(site) for site in (sites[0], sites[1], sites[-1])], [True, False, False]

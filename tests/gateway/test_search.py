@@ -8,7 +8,7 @@ from unittest import mock
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from pipsocks.gateway.search import stages
+from pipsocks.gateway.order import stages
 from pipsocks.refusal import Refusal
 from tests.gateway.searches import OTHER, SITE, SearchCase, refused
 
@@ -164,7 +164,7 @@ class LimitTests(SearchCase):
 
     def test_nobody(self) -> None:
         """A group without chains is answered at once."""
-        self.assertEqual(self.lost(self.begin({})), "PS-UP09")
+        self.assertEqual(self.lost(self.begin({})), "PS-UP34")
 
 
 class LeavingTests(SearchCase):

@@ -187,6 +187,19 @@ class FirstTransportTests(FirstMixin, RigCase):
     splice = False
     kind = "transport"
 
+    async def test_goneTLS(self) -> None:
+        """A far side inside TLS that is gone before the two are joined, and a client that resets: both are let go."""
+        for end in ("loseConnection", "abortConnection"):
+            rig = await self.connect(tlsFar=True)
+            getattr(rig.origin.transport, end)()
+            while rig.far._held.lost is None:
+                await self.turns(1)
+            rig.client.transport.abortConnection()
+            while rig.near._held.lost is None:
+                await self.turns(1)
+            rig.join(self.relays)
+            self.assertEqual((await rig.ended()).token, "reset_client")
+
 
 class FirstSpliceTests(FirstMixin, RigCase):
     """The relay for Linux."""
