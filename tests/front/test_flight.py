@@ -111,6 +111,28 @@ class RescueTests(FlightCase):
             (line,) = self.journal
             self.assertEqual((line["up"], line["down"], line["replays"]), (len(HELLO) + 4, 6, 1))
 
+    async def test_half(self) -> None:
+        """Half a ClientHello was there when the exit died: the rest comes within a second, and all of it goes again."""
+        for seconds in (0.9, 1.0):
+            port = await self.proxy("socks")
+            client, first = await self.tunnel(port, "socks", HELLO[:30])
+            await first.read(30)
+            first.transport.abortConnection()  # type: ignore[union-attr]
+            due = self.clock.seconds() + 1
+            await self.until(lambda: [each.getTime() for each in self.clock.getDelayedCalls()] == [due])  # noqa: B023
+            self.clock.advance(seconds)
+            if seconds == 1.0:
+                self.assertTrue((await client.gone()).check(ConnectionLost))
+                break
+            client.write(HELLO[30:])
+            second = await self.origin.accepted()
+            self.assertEqual(await second.read(len(HELLO)), HELLO)
+            second.write(b"answer")
+            self.assertEqual(await client.read(6), b"answer")
+            await self.over()
+        self.assertEqual(len(self.chain.asked), 3)
+        await self.over(2)
+
     async def test_flood(self) -> None:
         """A client that floods while its exit is asked again loses nothing, and what came is in order."""
         client, first = await self.tunnel(await self.proxy("socks"), "socks", HELLO)

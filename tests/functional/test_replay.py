@@ -189,37 +189,6 @@ class RescueTests(ReplayTestCase):
                 self.assertEqual(readAll(connection), b"250 ok\r\n")
             self.assertEqual(heard, [word, word])
 
-    def test_halfHello(self) -> None:
-        """A ClientHello of which half was there when the exit reset: the rest comes, and all of it goes again."""
-        site = origin(tls=True)
-        exits = self.exits("flight-reset", "none")
-        pipsocks = self.through(exits)
-        plain = self.tunnel(pipsocks, "connect", "127.0.0.1", site.port)
-        into, out = ssl.MemoryBIO(), ssl.MemoryBIO()
-        context = ssl.create_default_context(cafile=str(authorityFile()))
-        tls = context.wrap_bio(into, out, server_hostname="localhost")
-        with contextlib.suppress(ssl.SSLWantReadError):
-            tls.do_handshake()
-        hello = out.read()
-        plain.sendall(hello[:100])
-        deadline = time.monotonic() + 30
-        while not self.flights(exits):
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.01)
-        plain.sendall(hello[100:])
-        while True:
-            try:
-                tls.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                if sent := out.read():
-                    plain.sendall(sent)
-                data = plain.recv(65_536)
-                self.assertTrue(data)
-                into.write(data)
-        plain.close()
-        self.assertEqual(pipsocks.session()["replays"], 1)
-
 
 class NeverTwiceTests(ReplayTestCase):
     """What might do something when it arrives twice."""
@@ -404,7 +373,17 @@ class EndsTests(ReplayTestCase):
     def test_clientResets(self) -> None:
         """A client that is gone while another exit is asked: the asking is over at once, and the tunnels let go."""
         exits = self.exits("flight-close", "silent")
-        pipsocks = self.through(exits)
+        self.resets(exits, self.through(exits))
+
+    def test_clientResetsBehindTLS(self) -> None:
+        """The same where the exit that died was reached over TLS."""
+        for fault in ("flight-close", "flight-reset"):
+            exits = [self.faulty(fault, options=("--tls", certificateFile())), self.faulty("silent")]
+            chains = (f"https://{exits[0].address}?ca={authorityFile()}", f"socks5h://{exits[1].address}")
+            self.resets(exits, self.pipsocks(upstreams=chains))
+
+    def resets(self, exits: list[Faulty], pipsocks: Pipsocks) -> None:
+        """A client whose first exit dies, and which resets while the second is silent."""
         connection = self.tunnel(pipsocks, "connect", "127.0.0.1", 9)
         connection.sendall(GET)
         self.assertEqual(exits[1].dials(1), 1)

@@ -648,20 +648,16 @@ class MemoryTests(FlightCase):
     def test_silentAndSuspected(self) -> None:
         """Silence there is waited out: at 10 s the relay has it."""
         self.exits(*"ab")
+        self.fly(HELLO)
+        silent = self.far()
+        self.clock.advance(SILENCE - 0.5)
         self.lose(2)
         self.lose(2)
-        joined = len(self.relay.joined)
-        self.clock.advance(1)
-        near = self.fly()
-        near.says(HELLO)
-        self.gateway.memory.lostFlight(SITE, self.clock.seconds())
-        self.clock.advance(1.9)
-        self.gateway.memory.lostFlight(SITE, self.clock.seconds())
-        self.gateway.memory._flights[SITE] = (2, self.clock.seconds() + 60)
-        self.clock.advance(7.2)
-        self.assertEqual(len(self.relay.joined), joined)
-        self.clock.advance(1)
-        self.assertIs(self.handed, self.far())
+        asked, joined = self.asked, len(self.relay.joined)
+        self.clock.pump([0.1] * 64)
+        self.assertEqual((self.asked, silent.wire.aborted, len(self.relay.joined)), (asked, False, joined))
+        self.clock.advance(0.2)
+        self.assertIs(self.handed, silent)
 
 
 class HeldTests(FlightCase):
