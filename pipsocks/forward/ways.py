@@ -11,12 +11,12 @@ from twisted.python.failure import Failure
 from pipsocks.forward.origin import Origin, OriginFactory
 from pipsocks.forward.pool import Pool, Way
 from pipsocks.forward.probe import Ears
+from pipsocks.gateway.attempt import Terms
 from pipsocks.gateway.doubt import noneWorked
 from pipsocks.gateway.found import Found
 from pipsocks.gateway.judge import Judge
 from pipsocks.gateway.order import stages
 from pipsocks.gateway.seam import Chain
-from pipsocks.gateway.search import Terms
 from pipsocks.gateway.session import Session
 from pipsocks.model import Attempt
 from pipsocks.refusal import Refusal

@@ -17,12 +17,9 @@ from twisted.python.failure import Failure
 
 from pipsocks.gateway.found import Found
 from pipsocks.gateway.joined import died, join, unanswered
-from pipsocks.gateway.memory import FLIGHTS
-from pipsocks.gateway.order import Stages, stages
+from pipsocks.gateway.losses import Losses, Reach
 from pipsocks.gateway.seam import Chain
-from pipsocks.gateway.search import Terms
 from pipsocks.gateway.stream import HELD_LIMIT, FarStream, Stream
-from pipsocks.model import Attempt
 from pipsocks.refusal import Refusal
 from pipsocks.wire.flight import Flight, Kind
 
@@ -31,9 +28,6 @@ if TYPE_CHECKING:
 
 REPLAYS: Final = 4
 """At most so many for one session."""
-
-REPLAY_SECONDS: Final = 3.0
-"""How long another way is searched for, each time."""
 
 LATEST: Final = 10.0
 """Seconds after the client's request, from which on none begins."""
@@ -44,10 +38,6 @@ SILENCE: Final = 4.0
 HALF: Final = 1.0
 """Seconds that a ClientHello has to be completed in, of which one half was there when the upstream died."""
 
-ITSELF: Final = 2
-"""How often a chain is asked again that is the only live one: a rotating gateway gives another exit."""
-
-Reach = Callable[[Chain], Deferred[FarStream]]
 _log = Logger()
 
 
@@ -87,7 +77,6 @@ class _Flying:
         self._near = near
         self._found = found
         self._reach = reach
-        self._every = every
         self._kept = Flight()
         self._waiting = bytearray()  # what the present upstream was not sent
         self._completing = 0  # so much of it is in the flight, whose end it is
@@ -100,10 +89,8 @@ class _Flying:
         self._half = False
         self._silent = False  # it has been, for 4 s
         self._repeated = False  # bytes have gone a second time
-        self._replays = self._deaths = self._itself = 0
-        self._had = [found.chain]
-        self._said: dict[Chain, Refusal] = {}
-        self._suspected = False
+        self._replays = 0
+        self._losses = Losses(session, every, found.chain)
         self._searching: Deferred[None] | None = None
         self._timer: IDelayedCall | None = None
 
@@ -175,21 +162,7 @@ class _Flying:
 
     def _note(self, refusal: Refusal) -> None:
         """The flight came to nothing on this chain."""
-        found = self._found
-        milliseconds = (self._clock.seconds() - self._born) * 1000
-        self._session.entry.attempted(Attempt(found.chain.name, "", refusal.token, milliseconds))
-        found.failed(refusal)
-        self._said[found.chain] = refusal
-        self._deaths += 1
-        if not self._suspected and (self._deaths >= FLIGHTS or all(chain in self._said for chain in self._live)):
-            self._suspected = True
-            self._session.gateway.memory.lostFlight(self._session.request.destination, self._session.began)
-
-    @property
-    def _live(self) -> list[Chain]:
-        """The live chains; where none is, those that may still be asked count as live."""
-        live = [chain for chain in self._every if chain.health.live]
-        return live or [chain for chain in self._every if chain.health.askable]
+        self._losses.lost(self._found, refusal, (self._clock.seconds() - self._born) * 1000)
 
     # replay
 
@@ -214,40 +187,11 @@ class _Flying:
             else:
                 self._arm()
             return
-        last = self._found.chain
-
-        def reach(chain: Chain) -> Deferred[FarStream]:
-            self._itself += chain is last
-            return self._reach(chain)
-
-        terms = Terms(
-            REPLAY_SECONDS,
-            chains=self._others(),
-            said=list(self._said.items()),
-            further=True,
-            again=lambda chain: chain is not last or self._itself < ITSELF,
-        )
-        searching = self._session.search(reach, terms)
+        searching = self._losses.search(self._reach, self._found.chain)
         if not searching.called:  # one that is over already may have led to the next
             self._searching = searching  # type: ignore[assignment]
         searching.addCallbacks(self._replaced, self._unreplaced).addErrback(self._broken)
         self._arm()
-
-    def _others(self) -> Stages:
-        """
-        The chains for the flight: live ones that have not had it, then ejected ones, else others than the last; where
-        one alone is live, that one itself, unless it is direct.
-        """
-        last = self._found.chain
-        session = self._session
-        yield from stages(session.plan, session.request.destination, session.gateway.memory, self._had, session.lost)
-        yield sorted(
-            (chain for chain in self._every if chain is not last and chain.health.askable),
-            key=lambda chain: not chain.health.live,
-        )
-        live = self._live
-        if len(live) == 1 and live[0] is last and not last.direct and self._itself < ITSELF:
-            yield live
 
     def _replaced(self, found: Found[FarStream]) -> None:
         self._searching = None
@@ -260,8 +204,7 @@ class _Flying:
         former.close()
         self._found, self._born = found, self._clock.seconds()
         self._dead = self._silent = False
-        if not any(found.chain is chain for chain in self._had):
-            self._had.append(found.chain)
+        self._losses.took(found.chain)
         self._replays += 1
         self._session.entry.replays += 1
         self._session.gateway.counts.replays += 1

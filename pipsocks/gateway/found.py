@@ -57,6 +57,7 @@ class Found(Generic[T]):
         """It came to nothing by the chain's own fault."""
         if not self._told:
             self._told = True
+            self.tried.doubted()
             self.tried.blamed(refusal)
 
     def close(self) -> None:
@@ -70,12 +71,12 @@ class Found(Generic[T]):
 def note(memory: Memory, chain: Chain, destination: Destination, tried: Try, refusal: Refusal) -> None:
     """Let the chain's health, and the memory, know of a failure, by what it speaks of."""
     about = refusal.about
+    if about in (About.HOP, About.VAGUE):
+        tried.doubted()
     if about is About.HOP:
         tried.blamed(refusal)
     elif about is About.LOGIN:
         tried.barred(refusal)
     elif about in REPORTS or about is About.RULES:
         memory.reported(chain.health, destination, tried if about in REPORTS else None, refusal)
-        if about is About.VAGUE:
-            tried.doubted()
     tried.untold()

@@ -23,8 +23,8 @@ def stages(
 ) -> Stages:
     """
     The chains to ask, stage by stage: the live ones of each tier, those last that could not reach the destination when
-    others could; then the ejected ones, soonest due first; then those out by a probe. Each stage is made when it is
-    wanted.
+    others could, or that have only failed lately; then the ejected ones, soonest due first; then those out by a probe.
+    Each stage is made when it is wanted.
 
     @param without: chains that are not asked.
     @param lost: those that have failed the session before, or were too slow for it: the last of each tier.
@@ -33,7 +33,11 @@ def stages(
     for tier in plan:
         live = [chain for chain in tier if chain.health.live and id(chain) not in given]
         given.update(map(id, live))
-        yield sorted(live, key=lambda chain: (memory.isLast(chain.health, destination), id(chain) in behind))
+
+        def doubtful(chain: Chain) -> tuple[bool, bool, bool]:
+            return memory.isLast(chain.health, destination), chain.health.suspect, id(chain) in behind
+
+        yield sorted(live, key=doubtful) if len(live) > 1 else live
     rest = [chain for tier in plan for chain in tier if id(chain) not in given]
     yield sorted((chain for chain in rest if chain.health.askable), key=lambda chain: chain.health.lateness)
 

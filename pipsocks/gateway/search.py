@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Final, Generic, Protocol, TypeVar
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
 
-import attrs
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from pipsocks.gateway.attempt import TERMS, Going, Record, Terms
 from pipsocks.gateway.doubt import Findings
 from pipsocks.gateway.found import Found, note
 from pipsocks.gateway.memory import Memory
-from pipsocks.gateway.order import Order, Stages, stages
-from pipsocks.gateway.seam import Chain, Group, Plan, Try
+from pipsocks.gateway.order import Order, stages
+from pipsocks.gateway.seam import Chain, Group, Plan
 from pipsocks.model import Attempt, Destination
 from pipsocks.refusal import Refusal
 from pipsocks.slugs import About
@@ -25,58 +25,6 @@ SHARE_LEAST: Final = 1.0
 
 T = TypeVar("T")
 _log = Logger()
-
-
-class Record(Protocol):
-    """Where attempts are told: the session's entry."""
-
-    def attempted(self, attempt: Attempt) -> None:
-        """Add an attempt."""
-
-
-@attrs.frozen(eq=False)
-class Terms:
-    """
-    What one search has of its own. Without anything it is a session's first.
-
-    @ivar total: seconds for all of it; the group's, by default.
-    @ivar attempts: how many there may be; the group's, by default.
-    @ivar chains: what to ask, if not all of the plan; none but these is asked again either.
-    @ivar said: what chains have told of the destination already.
-    @ivar further: it is not the session's first, so that its first attempt is paid for like the others.
-    @ivar again: whether a chain that was asked may be asked once more, behind all the others.
-    """
-
-    total: float | None = None
-    attempts: int | None = None
-    chains: Stages | None = None
-    said: Iterable[tuple[Chain, Refusal]] = ()
-    further: bool = False
-    again: Callable[[Chain], bool] = lambda _: True
-
-
-TERMS: Final = Terms()
-
-
-@attrs.define(eq=False)
-class _Going:
-    """
-    An attempt that is under way.
-
-    @ivar share: until when it goes on alone, while there is another to go on beside it.
-    @ivar slow: from when on it is slow, by its chain's pace.
-    @ivar followed: another has begun beside it.
-    @ivar hedged: and that since it was slow: whoever wins, it is not blamed.
-    """
-
-    chain: Chain
-    tried: Try
-    began: float
-    share: float
-    slow: float
-    asking: Deferred[object] | None = None
-    followed: bool = False
-    hedged: bool = False
 
 
 class Search(Generic[T]):
@@ -131,7 +79,7 @@ class Search(Generic[T]):
         order = stages(plan, destination, memory, lost=self._lostChains) if terms.chains is None else terms.chains
         self._order = Order(self._findings, order, terms.chains is None, terms.again)
         self._further = terms.further
-        self._running: list[_Going] = []
+        self._running: list[Going] = []
         self._attempts = 0
         self._broke = False
         self._hedged = False
@@ -161,17 +109,13 @@ class Search(Generic[T]):
         if self._broke or self._attempts >= self._limit:
             self._conclude()
             return
-        while (chain := self._order.next(bool(self._running))) is not None:
-            if self._mayAsk(chain, paid):
-                self._attempt(chain)
-                return
-            self._broke = True
-            if paid or not chain.health.live:
-                break
-            # It is suspect, and passed over: one behind it may be free.
-        if chain is None and not self._broke and not self._running:
+        chain = self._order.next(bool(self._running))
+        if chain is not None and self._mayAsk(chain, paid):
+            self._attempt(chain)
+        elif chain is None and not self._running:
             self._rest()
         else:
+            self._broke = chain is not None
             self._conclude()
 
     def _mayAsk(self, chain: Chain, paid: bool) -> bool:
@@ -199,7 +143,7 @@ class Search(Generic[T]):
         self._attempts += 1
         self._order.asked(chain)
         slow = chain.health.pace.slow if self._group.hedge and not self._hedged else None
-        going = _Going(
+        going = Going(
             chain,
             chain.health.begin(),
             now,
@@ -215,7 +159,7 @@ class Search(Generic[T]):
         asking.addErrback(self._broken)
         self._schedule()
 
-    def _won(self, reached: T, going: _Going) -> None:
+    def _won(self, reached: T, going: Going) -> None:
         now = self._clock.seconds()
         self._running.remove(going)
         going.chain.health.pace.add(now - going.began)
@@ -228,7 +172,7 @@ class Search(Generic[T]):
                 note(self._memory, other.chain, self._destination, other.tried, failure)
         self._done.callback(Found(going.chain, reached, going.tried, self._destination, self._memory))
 
-    def _lost(self, failure: Failure, going: _Going) -> None:
+    def _lost(self, failure: Failure, going: Going) -> None:
         if self._over:
             if not failure.check(Refusal, CancelledError):
                 _log.failure("an attempt that was cancelled failed", failure)
@@ -264,7 +208,7 @@ class Search(Generic[T]):
             self._stop("cancelled")
             self._done.errback(failure)
 
-    def _tell(self, going: _Going, outcome: str, hop: str = "") -> None:
+    def _tell(self, going: Going, outcome: str, hop: str = "") -> None:
         milliseconds = (self._clock.seconds() - going.began) * 1000
         self._record.attempted(Attempt(going.chain.name, hop, outcome, milliseconds))
 
@@ -306,7 +250,7 @@ class Search(Generic[T]):
         else:
             self._goBeside(self._running[-1], now)
 
-    def _goBeside(self, newest: _Going, now: float) -> None:
+    def _goBeside(self, newest: Going, now: float) -> None:
         """Ask the next chain of the stage beside the newest attempt, if the budget allows."""
         isSlow, isOut = now >= newest.slow, now >= newest.share
         if (isSlow or isOut) and not newest.followed and self._mayGoBeside:
@@ -351,7 +295,7 @@ class Search(Generic[T]):
     def _leave(self) -> None:
         self._stop("cancelled")
 
-    def _stop(self, outcome: str) -> list[_Going]:
+    def _stop(self, outcome: str) -> list[Going]:
         """Nothing is begun any more, and all that runs is cancelled."""
         self._over = True
         if self._timer is not None:

@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
+from pipsocks.gateway.attempt import TERMS, Terms
 from pipsocks.gateway.counts import Counts
 from pipsocks.gateway.flight import fly
 from pipsocks.gateway.found import Found
@@ -18,7 +19,7 @@ from pipsocks.gateway.joined import Relays
 from pipsocks.gateway.judge import Guard, Judge
 from pipsocks.gateway.memory import Memory
 from pipsocks.gateway.seam import Chain, Group, Plan
-from pipsocks.gateway.search import TERMS, Search, Terms
+from pipsocks.gateway.search import Search
 from pipsocks.gateway.settings import TimeoutSettings
 from pipsocks.gateway.stream import FarStream, Stream
 from pipsocks.model import Choice, Ended, Entry, Request

@@ -28,6 +28,9 @@ JITTER: Final = 0.1
 BARRED_SECONDS: Final = 300.0
 """How long a chain is out whose hop refused our login: nobody mends a configuration within seconds."""
 
+SUSPECT_SECONDS: Final = 60.0
+"""How long a chain is suspect after its last failure."""
+
 TRIAL_LIMIT: Final = 30.0
 """A trial that has told nothing for so long is lent to another session: a tunnel may idle for an hour."""
 
@@ -123,6 +126,7 @@ class Health:
     reason: Refusal | None = attrs.field(default=None, init=False)
     _row: int = attrs.field(default=0, init=False)
     _failures: int = attrs.field(default=0, init=False)
+    _failed: float = attrs.field(default=float("-inf"), init=False)  # when the last of them was
     _ejections: int = attrs.field(default=0, init=False)
     _spell: int = attrs.field(default=0, init=False)  # how often it has come to live, or left it
     _sentence: int = attrs.field(default=0, init=False)  # how often it has been told what it is
@@ -143,10 +147,10 @@ class Health:
         """
         Whether only failures have come of it lately, blamed or vague.
 
-        It is live, since they may all be their destinations' fault, but to go on to it is no longer free: what bounds
-        that otherwise is ejection.
+        It is live, since they may all be their destinations' fault. But others are asked before it, and to go on to it
+        is no longer free: what bounds that otherwise is ejection. A trial that is due has its place among the others.
         """
-        return self._failures >= IN_A_ROW
+        return self._failures >= IN_A_ROW and self.seconds() - self._failed < SUSPECT_SECONDS
 
     @property
     def lateness(self) -> tuple[bool, float]:
@@ -184,7 +188,6 @@ class Health:
         if tried.sentence == self._sentence:
             self._happened(Event.BLAME, failure)
         elif tried.spell == self._spell and self.state is State.LIVE:
-            self._failures += 1
             self._row += 1
             self._happened(Event.BLAME if self._row < IN_A_ROW else Event.FIFTH, failure)
 
@@ -195,7 +198,9 @@ class Health:
 
     def doubted(self) -> None:
         """A failure may be the chain's own, or its destination's."""
-        self._failures += 1
+        if self.state is State.LIVE:
+            self._failures += 1
+            self._failed = self.seconds()
 
     def untold(self, tried: Try) -> None:
         """An attempt ended, and told neither."""
@@ -211,12 +216,13 @@ class Health:
             self._trial = None
         if (after is State.LIVE) != (before is State.LIVE):
             self._spell += 1
+            self._failures = 0
         if event not in (Event.TRIED, Event.UNTOLD):
             self._sentence += 1
         if event is Event.UNTOLD:
             self.due = self.seconds()
         elif after is State.LIVE:
-            self._row = self._ejections = self._failures = 0
+            self._row = self._ejections = 0
             self.reason = None
             _log.warn("upstream {name} is back", name=self.name)
         elif after is State.OUT:

@@ -9,9 +9,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
+from pipsocks.gateway.attempt import Terms
 from pipsocks.gateway.budget import Budget
 from pipsocks.gateway.memory import Memory
-from pipsocks.gateway.search import Search, Terms
+from pipsocks.gateway.search import Search
 from pipsocks.gateway.settings import RetrySettings
 from pipsocks.model import Destination
 from pipsocks.refusal import Refusal

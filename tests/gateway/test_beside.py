@@ -308,3 +308,44 @@ class HedgeTests(SearchCase):
         found.spoke()
         self.assertEqual(self.asked, [("a", 0.0), ("b", 4.0)])
         self.assertTrue(self.memory.isLast(self.chains["a"].health, SITE))
+
+
+class SuspectTests(SearchCase):
+    """Chains that have only failed lately."""
+
+    def suspect(self, *names: str) -> None:
+        for name in names:
+            for _ in range(5):
+                self.chain(name).health.begin().doubted()
+            self.assertTrue(self.chain(name).health.suspect)
+
+    def test_askedLast(self) -> None:
+        """They are asked behind the others of their tier, whatever is wanted; the order holds among them."""
+        self.suspect("a", "b")
+        self.lower("d")
+        searching = self.begin({n: refused("PS-UP14") for n in "abc"} | {"d": "yes"})
+        self.assertEqual((self.won(searching), self.order), ("d", "cabd"))
+
+    def test_paid(self) -> None:
+        """To go on to one costs budget, as ejection does not bound it; the first attempt is free."""
+        self.suspect("a", "b")
+        poor = self.spent(1)
+        self.assertEqual(self.won(self.begin({"a": refused("PS-UP14"), "b": "yes"})), "b")
+        self.assertEqual((self.order, poor.asked), ("ab", 1))
+
+    def test_nobodyElse(self) -> None:
+        """With no other chain to ask a slow one goes on."""
+        self.pace("a", *[0.1] * 10)
+        searching = self.begin({"a": self.hang("a", 3.0)}, hedge=True)
+        self.pump(3.01)
+        self.assertEqual((self.won(searching), self.order), ("a", "a"))
+
+    def test_slowerThanItsShare(self) -> None:
+        """Where a chain's 90th percentile is longer than its share, the share counts, and it is overtaken."""
+        self.pace("a", *[5.0] * 10)
+        searching = self.begin({"a": self.hang("a"), "b": self.hang("b", 0.5)}, hedge=True)
+        self.pump(4.51)
+        found = self.successResultOf(searching)
+        found.spoke()
+        self.assertEqual(self.asked, [("a", 0.0), ("b", 4.0)])
+        self.assertTrue(self.memory.isLast(self.chains["a"].health, SITE))

@@ -359,6 +359,46 @@ class TrialTests(HealthCase):
         self.assertEqual((self.health.state, self.health.due), (E, due))
 
 
+class SuspectTests(HealthCase):
+    """A chain of which only failures come, whosever they are."""
+
+    def doubt(self, times: int) -> None:
+        """So many failures that may be the destination's."""
+        for _ in range(times):
+            tried = self.health.begin()
+            tried.doubted()
+            tried.untold()
+
+    def test_fiveFailures(self) -> None:
+        """After five of any kind it is suspect, for a minute after the last; it is live all the same."""
+        self.doubt(4)
+        self.assertFalse(self.health.suspect)
+        self.doubt(1)
+        self.assertEqual((self.health.suspect, self.health.live, self.lines), (True, True, []))
+        self.clock.advance(59)
+        self.assertTrue(self.health.suspect)
+        self.clock.advance(1)
+        self.assertFalse(self.health.suspect)
+        self.doubt(1)
+        self.assertTrue(self.health.suspect)
+
+    def test_success(self) -> None:
+        """A success ends it, and begins the count anew."""
+        self.doubt(5)
+        self.health.begin().succeeded()
+        self.doubt(4)
+        self.assertFalse(self.health.suspect)
+
+    def test_ejected(self) -> None:
+        """Ejection is more, and ends it: the trial that is due has its place."""
+        self.doubt(5)
+        self.fail(5)
+        self.assertEqual((self.health.suspect, self.health.live), (False, False))
+        self.doubt(9)
+        self.clock.advance(33)
+        self.assertEqual((self.health.suspect, self.health.live), (False, True))
+
+
 class LoginTests(HealthCase):
     """A hop that refuses our login."""
 
