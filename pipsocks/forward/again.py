@@ -185,7 +185,7 @@ class Asking:
             until = session.began + session.group.retry.total
             share = (until - now) / (len(self._ways.left(kept=False)) + 1)
             patience = max(SHARE_LEAST, min(patience, share))
-        sending = Sending(way, found, self._question, self._clock, self._ears, self, session.began, patience, until)
+        sending = Sending(way, found, self._question, session, self._ears, self, patience, until)
         self._sendings.append(sending)
         sending.send()
 

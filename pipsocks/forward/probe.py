@@ -9,6 +9,7 @@ import attrs
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from pipsocks.forward.fields import basic
@@ -49,15 +50,20 @@ class Ears:
         """Whether `chain`'s last hop was heard later than at `moment`."""
         return self._heard.get(chain.name, float("-inf")) > moment
 
-    async def isAlive(self, clock: IReactorTime, chain: Chain, authority: bytes, limit: float) -> bool:
+    async def isAlive(
+        self, clock: IReactorTime, chain: Chain, authority: bytes, limit: float, mayDial: Callable[[], bool]
+    ) -> bool | None:
         """
         Ask the HTTP hop at the end of `chain`, or wait for the answer to somebody who has just asked it.
 
         @param limit: how long, in seconds.
-        @return: False when nothing comes.
+        @param mayDial: whether another connection may be made for that, which is counted then.
+        @return: False when nothing comes; None when nobody could be asked, after that time all the same.
         """
         probing = self._probes.get(chain.name)
         if probing is None:
+            if not mayDial():
+                return await deferLater(clock, limit)
             probing = self._probes[chain.name] = _Probing(lambda: self._probes.pop(chain.name))
             probing.begin(isAlive(clock, chain, authority, self.listen(chain, clock)))
         try:

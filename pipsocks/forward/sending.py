@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from pipsocks.forward.content import Upload
@@ -16,6 +16,7 @@ from pipsocks.forward.probe import FORGOTTEN_SECONDS, SILENCE_SECONDS, Ears
 from pipsocks.forward.question import Question
 from pipsocks.gateway.found import Found
 from pipsocks.gateway.search import SHARE_LEAST
+from pipsocks.gateway.session import Session
 from pipsocks.refusal import Refusal
 from pipsocks.wire.gate import GateError, ResponseHead
 
@@ -57,18 +58,18 @@ class Sending:
         way: Way,
         found: Found[Origin],
         question: Question,
-        clock: IReactorTime,
+        session: Session,
         ears: Ears,
         told: Told,
-        asked: float,
         patience: float,
-        until: float = float("inf"),
+        until: float,
     ) -> None:
         """
-        @param asked: when the client asked: what a hop says from then on shows that it lives.
         @param patience: how long it is silent before that is told.
-        @param until: when the client is to have an answer, if it is only a silent hop that it waits for.
+        @param until: when the client is to have an answer, if it is only a silent hop that it waits for; never, for a
+            session's first sending.
         """
+        clock = session.gateway.clock
         self.way = way
         self.found = found
         self.began = clock.seconds()
@@ -78,12 +79,12 @@ class Sending:
         self._question = question
         self._where = str(found.destination)
         self._clock = clock
+        self._session = session
         self._ears = ears
         self._told = told
-        self._asked = asked
         self._until = until
         self._silence = clock.callLater(patience, self._silent)
-        wait = max(0.0, asked + SILENCE_SECONDS - self.began)
+        wait = max(0.0, session.began + SILENCE_SECONDS - self.began)
         self._doubt = clock.callLater(wait, self._doubted) if way.chain.endsInHTTP else None
         self._probing: Deferred[Any] | None = None
 
@@ -156,7 +157,7 @@ class Sending:
 
     def _doubted(self) -> None:
         """Nothing has come from the hop since the client asked: is it alive?"""
-        if not self._ears.heardAfter(self.way.chain, self._asked):
+        if not self._ears.heardAfter(self.way.chain, self._session.began):
             self._probing = Deferred.fromCoroutine(self._probe())
             self._probing.addErrback(self._told.broken)
 
@@ -167,9 +168,13 @@ class Sending:
     async def _probe(self) -> None:
         chain, clock = self.way.chain, self._clock
         limit = max(SHARE_LEAST, min(SILENCE_SECONDS, self._until - clock.seconds()))
-        if not await self._ears.isAlive(clock, chain, self._question.target.authority, limit):
+        # What a session's first hop is worth is always found out, or few attempts would make a slow page a dead one.
+        mayDial = partial(self._session.mayAttempt, anyway=self._until == float("inf"))
+        alive = await self._ears.isAlive(clock, chain, self._question.target.authority, limit, mayDial)
+        if not alive:
             self._probing = None
             refusal = Refusal("PS-UP15", chain=chain.name)
-            # One that had less than its time is not blamed for it.
-            (self.found.blamed if limit == SILENCE_SECONDS else self.found.failed)(refusal)
+            # One that had less than its time, or was not asked, is not blamed for it.
+            whole = limit == SILENCE_SECONDS and alive is False
+            (self.found.blamed if whole else self.found.failed)(refusal)
             self._told.failed(self, refusal)

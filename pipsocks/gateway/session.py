@@ -153,6 +153,13 @@ class Session:
         self.plan = self.group.plan(self.request.destination)
         self.group.budget.earn()
 
+    def mayAttempt(self, anyway: bool = False) -> bool:
+        """Whether another connection may be made for it (`anyway`: it is made in any case); it is counted then."""
+        if self.attempts >= self.group.retry.attempts and not anyway:
+            return False
+        self.attempts += 1
+        return True
+
     def search(self, reach: Callable[[Chain], Deferred[T]], terms: Terms = TERMS) -> Deferred[Found[T]]:
         """
         Chain after chain, by the retry policy, until `reach` gets there; see `pipsocks.gateway.search.Search`.
