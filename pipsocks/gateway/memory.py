@@ -39,6 +39,9 @@ class Try(Protocol):
     def blamed(self, failure: Refusal, /) -> None:
         """It failed by the chain's own fault, as it turns out."""
 
+    def outdone(self, times: int, /) -> None:
+        """So many like it failed where another chain did not."""
+
 
 @attrs.define(eq=False)
 class _Report:
@@ -46,6 +49,7 @@ class _Report:
     What a chain has said of a destination.
 
     @ivar tried: the attempt it came from; None for a refusal by the chain's own rules, which is no report.
+    @ivar times: how often it has said so since anybody reached the destination.
     @ivar belied: another chain reached the destination afterwards; until then it is believed.
     @ivar last: until when the chain is asked last for it.
     """
@@ -53,6 +57,7 @@ class _Report:
     at: float
     tried: Try | None
     failure: Refusal
+    times: int = 1
     belied: bool = False
     last: float = 0.0
 
@@ -110,6 +115,7 @@ class Memory:
                 report.belied = True
                 report.last = now + MEMORY_SECONDS
                 if report.tried is not None:
+                    report.tried.outdone(report.times)
                     reports.pending[destination] = report
                     self._blame(reports)
 
@@ -129,7 +135,11 @@ class Memory:
         reports = self._reports.setdefault(chain, _Reports())
         known = self._reached.get(destination, {})
         others = [at for other, at in known.items() if other is not chain and now - at < MEMORY_SECONDS]
-        reports.by[destination] = _Report(now, tried, failure, last=now + MEMORY_SECONDS if others else 0.0)
+        former = reports.by.get(destination)
+        times = former.times + 1 if former is not None and not former.belied else 1
+        if others and tried is not None:
+            tried.outdone(1)
+        reports.by[destination] = _Report(now, tried, failure, times, last=now + MEMORY_SECONDS if others else 0.0)
         _bound(reports.by, destination)
         self._blame(reports)
 

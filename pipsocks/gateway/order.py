@@ -23,8 +23,8 @@ def stages(
 ) -> Stages:
     """
     The chains to ask, stage by stage: the live ones of each tier, those last that could not reach the destination when
-    others could, or that have only failed lately; then the ejected ones, soonest due first; then those out by a probe.
-    Each stage is made when it is wanted.
+    others could, or failed again and again where others did not; then the ejected ones, soonest due first; then those
+    out by a probe. Each stage is made when it is wanted.
 
     @param without: chains that are not asked.
     @param lost: those that have failed the session before, or were too slow for it: the last of each tier.
@@ -35,7 +35,7 @@ def stages(
         given.update(map(id, live))
 
         def doubtful(chain: Chain) -> tuple[bool, bool, bool]:
-            return memory.isLast(chain.health, destination), chain.health.suspect, id(chain) in behind
+            return memory.isLast(chain.health, destination), chain.health.outdone, id(chain) in behind
 
         yield sorted(live, key=doubtful) if len(live) > 1 else live
     rest = [chain for tier in plan for chain in tier if id(chain) not in given]

@@ -31,6 +31,9 @@ class Try(Protocol):
     def doubted(self) -> None:
         """It failed, and who knows by whose fault."""
 
+    def outdone(self, times: int, /) -> None:
+        """So many like it failed where another chain did not."""
+
     def untold(self) -> None:
         """It ended, and told neither success nor blame."""
 
@@ -61,7 +64,11 @@ class Health(Protocol):
 
     @property
     def suspect(self) -> bool:
-        """Whether only failures have come of it lately, whosever they were."""
+        """Whether only failures have come of it lately, whosever they were: to go on to it is not free."""
+
+    @property
+    def outdone(self) -> bool:
+        """Whether it has failed again and again where others did not: they are asked before it."""
 
     @property
     def lateness(self) -> tuple[bool, float]:

@@ -29,7 +29,7 @@ BARRED_SECONDS: Final = 300.0
 """How long a chain is out whose hop refused our login: nobody mends a configuration within seconds."""
 
 SUSPECT_SECONDS: Final = 60.0
-"""How long a chain is suspect after its last failure."""
+"""How long five failures in a row, that are no blame, are held against a chain after the last of them."""
 
 TRIAL_LIMIT: Final = 30.0
 """A trial that has told nothing for so long is lent to another session: a tunnel may idle for an hour."""
@@ -97,6 +97,24 @@ _TRIALS: Final = frozenset({State.EJECTED_TRIAL, State.BARRED_TRIAL})
 
 
 @attrs.define(eq=False)
+class _Row:
+    """Failures in a row, and when the last of them was."""
+
+    _count: int = attrs.field(default=0, init=False)
+    _last: float = attrs.field(default=float("-inf"), init=False)
+
+    def add(self, times: int, now: float) -> None:
+        self._count += times
+        self._last = now
+
+    def end(self) -> None:
+        self._count = 0
+
+    def many(self, now: float) -> bool:
+        return self._count >= IN_A_ROW and now - self._last < SUSPECT_SECONDS
+
+
+@attrs.define(eq=False)
 class Health:
     """
     One chain's health. The transitions are `TABLE`; in words:
@@ -125,8 +143,8 @@ class Health:
     due: float = attrs.field(default=0.0, init=False)
     reason: Refusal | None = attrs.field(default=None, init=False)
     _row: int = attrs.field(default=0, init=False)
-    _failures: int = attrs.field(default=0, init=False)
-    _failed: float = attrs.field(default=float("-inf"), init=False)  # when the last of them was
+    _failures: _Row = attrs.field(factory=_Row, init=False)
+    _losses: _Row = attrs.field(factory=_Row, init=False)
     _ejections: int = attrs.field(default=0, init=False)
     _spell: int = attrs.field(default=0, init=False)  # how often it has come to live, or left it
     _sentence: int = attrs.field(default=0, init=False)  # how often it has been told what it is
@@ -147,10 +165,19 @@ class Health:
         """
         Whether only failures have come of it lately, blamed or vague.
 
-        It is live, since they may all be their destinations' fault. But others are asked before it, and to go on to it
-        is no longer free: what bounds that otherwise is ejection. A trial that is due has its place among the others.
+        They may all be their destinations' fault. But to go on to it is no longer free: what bounds that otherwise is
+        ejection.
         """
-        return self._failures >= IN_A_ROW and self.seconds() - self._failed < SUSPECT_SECONDS
+        return self._failures.many(self.seconds())
+
+    @property
+    def outdone(self) -> bool:
+        """
+        Whether it has failed again and again lately where others did not: they are asked before it.
+
+        A trial that is due has its place among the others.
+        """
+        return self._losses.many(self.seconds())
 
     @property
     def lateness(self) -> tuple[bool, float]:
@@ -179,7 +206,9 @@ class Health:
 
     def succeeded(self) -> None:
         """A destination's first byte came back over it."""
-        self._row = self._failures = 0
+        self._row = 0
+        self._failures.end()
+        self._losses.end()
         if self.state is not State.LIVE:
             self._happened(Event.SUCCESS)
 
@@ -199,8 +228,12 @@ class Health:
     def doubted(self) -> None:
         """A failure may be the chain's own, or its destination's."""
         if self.state is State.LIVE:
-            self._failures += 1
-            self._failed = self.seconds()
+            self._failures.add(1, self.seconds())
+
+    def wasOutdone(self, times: int) -> None:
+        """So many failures where another chain did not fail."""
+        if self.state is State.LIVE:
+            self._losses.add(times, self.seconds())
 
     def untold(self, tried: Try) -> None:
         """An attempt ended, and told neither."""
@@ -216,7 +249,8 @@ class Health:
             self._trial = None
         if (after is State.LIVE) != (before is State.LIVE):
             self._spell += 1
-            self._failures = 0
+            self._failures.end()
+            self._losses.end()
         if event not in (Event.TRIED, Event.UNTOLD):
             self._sentence += 1
         if event is Event.UNTOLD:
@@ -270,6 +304,10 @@ class Try:
     def doubted(self) -> None:
         """It failed, and who knows by whose fault."""
         self.health.doubted()
+
+    def outdone(self, times: int) -> None:
+        """So many like it failed where another chain did not."""
+        self.health.wasOutdone(times)
 
     def untold(self) -> None:
         """It ended, and told neither success nor blame."""

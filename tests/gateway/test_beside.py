@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import CancelledError
 
-from tests.gateway.searches import SITE, SearchCase, refused
+from tests.gateway.searches import OTHER, SITE, SearchCase, refused
 
 
 class ShareTests(SearchCase):
@@ -319,12 +319,10 @@ class SuspectTests(SearchCase):
                 self.chain(name).health.begin().doubted()
             self.assertTrue(self.chain(name).health.suspect)
 
-    def test_askedLast(self) -> None:
-        """They are asked behind the others of their tier, whatever is wanted; the order holds among them."""
-        self.suspect("a", "b")
-        self.lower("d")
-        searching = self.begin({n: refused("PS-UP14") for n in "abc"} | {"d": "yes"})
-        self.assertEqual((self.won(searching), self.order), ("d", "cabd"))
+    def test_inPlace(self) -> None:
+        """They keep their place: the failures may all have been their destinations'."""
+        self.suspect("a")
+        self.assertEqual(self.won(self.begin({"a": "yes", "b": "yes"})), "a")
 
     def test_paid(self) -> None:
         """To go on to one costs budget, as ejection does not bound it; the first attempt is free."""
@@ -339,3 +337,31 @@ class SuspectTests(SearchCase):
         self.spent(0)
         self.assertEqual(self.lost(self.begin({"a": refused("PS-UP02"), "b": "yes"})), "PS-UP02")
         self.assertEqual(self.order, "a")
+
+    def test_outdone(self) -> None:
+        """One that failed five times where others did not is asked behind them, whatever is wanted."""
+        for name in "ab":
+            self.chain(name).health.begin().outdone(5)
+        self.lower("d")
+        searching = self.begin({n: refused("PS-UP14") for n in "abc"} | {"d": "yes"})
+        self.assertEqual((self.won(searching), self.order), ("d", "cabd"))
+
+    def test_thirtyAtOnce(self) -> None:
+        """Thirty who wait for a silent chain at once wait for it once: the next thirty, for another host, do not."""
+        scripts = {"a": self.hang("a"), "b": "yes"}
+        searches = [self.begin(scripts) for _ in range(30)]
+        self.pump(4.01)
+        for search in searches:
+            self.successResultOf(search).spoke()
+        self.asked.clear()
+        found = self.successResultOf(self.begin(scripts, to=OTHER))
+        self.assertEqual((found.chain.name, self.order), ("b", "b"))
+        self.assertTrue(self.chains["a"].health.live)
+
+    def test_deadDestination(self) -> None:
+        """A destination that nobody reaches puts nobody behind the others, however often it is asked for."""
+        for _ in range(10):
+            self.lost(self.begin({"a": refused("PS-UP14"), "b": refused("PS-UP21")}))
+            self.clock.advance(3)
+        self.assertFalse(self.chains["a"].health.outdone)
+        self.assertEqual(self.won(self.begin({"a": "yes", "b": "yes"}, to=OTHER)), "a")

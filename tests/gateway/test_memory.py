@@ -22,13 +22,17 @@ WORDS = (
 
 
 class Tried:
-    """An attempt that counts how often it was blamed."""
+    """An attempt that counts how often it was blamed, and outdone."""
 
     def __init__(self) -> None:
         self.blames: list[Refusal] = []
+        self.losses = 0
 
     def blamed(self, failure: Refusal, /) -> None:
         self.blames.append(failure)
+
+    def outdone(self, times: int, /) -> None:
+        self.losses += times
 
 
 class MemoryCase(SynchronousTestCase):
@@ -70,6 +74,19 @@ class CountingTests(MemoryCase):
             tries.append(self.report("a", ONE))
             self.memory.reached("b", ONE)
         self.assertEqual(sum(self.blames(*tries)), 0)
+
+    def test_outdone(self) -> None:
+        """Each report is known for a loss as soon as another chain reaches the destination, and once."""
+        for _ in range(2):
+            self.report("a", ONE)
+        last = self.report("a", ONE)
+        self.assertEqual(last.losses, 0)
+        self.memory.reached("b", ONE)
+        self.memory.reached("b", ONE)
+        self.assertEqual(last.losses, 3)
+        self.assertEqual(self.report("a", ONE).losses, 1)  # reached a moment before
+        self.forbid("a", TWO)
+        self.memory.reached("b", TWO)
 
     def test_secondAfterReached(self) -> None:
         """The second destination may fail after the first was reached."""

@@ -389,14 +389,31 @@ class SuspectTests(HealthCase):
         self.doubt(4)
         self.assertFalse(self.health.suspect)
 
+    def test_outdone(self) -> None:
+        """Five failures where others did not fail put it behind them, for a minute after the last, or until a success."""
+        self.health.begin().outdone(4)
+        self.doubt(5)
+        self.assertFalse(self.health.outdone)
+        self.health.begin().outdone(1)
+        self.assertEqual((self.health.outdone, self.health.live), (True, True))
+        self.clock.advance(60)
+        self.assertFalse(self.health.outdone)
+        self.health.begin().outdone(1)
+        self.assertTrue(self.health.outdone)
+        self.health.begin().succeeded()
+        self.health.begin().outdone(4)
+        self.assertFalse(self.health.outdone)
+
     def test_ejected(self) -> None:
         """Ejection is more, and ends it: the trial that is due has its place."""
         self.doubt(5)
+        self.health.begin().outdone(5)
         self.fail(5)
-        self.assertEqual((self.health.suspect, self.health.live), (False, False))
+        self.assertEqual((self.health.suspect, self.health.outdone, self.health.live), (False, False, False))
         self.doubt(9)
+        self.health.begin().outdone(9)
         self.clock.advance(33)
-        self.assertEqual((self.health.suspect, self.health.live), (False, True))
+        self.assertEqual((self.health.suspect, self.health.outdone, self.health.live), (False, False, True))
 
 
 class LoginTests(HealthCase):

@@ -212,6 +212,29 @@ class ComingTests(ChannelCase):
         await self.got(ADJUST)
         self.assertEqual(b"", self.inner.received)
 
+    async def test_nothing(self) -> None:
+        """A message without octets is not told: it must not pass for the destination's first byte."""
+        await self.begin()
+        told: list[bytes] = []
+        self.inner.dataReceived = told.append
+        self.connection.data(0, b"")
+        self.transport.pauseProducing()
+        await self.sent()
+        self.connection.data(0, b"")
+        await self.sent()
+        self.transport.resumeProducing()
+        self.connection.data(0, b"x")
+        await self.turns(lambda: told)
+        self.assertEqual([b"x"], told)
+
+    async def test_behindTheEnd(self) -> None:
+        """What comes behind the hop's EOF is not told."""
+        await self.begin()
+        self.connection.send(EOF, number(0))
+        self.connection.data(0, b"more")
+        await self.sent()
+        self.assertEqual((b"", True), (self.inner.received, self.inner.ended))
+
     async def test_closeWithoutEOF(self) -> None:
         """A close is a clean end, as Go's servers send it: data, the end of input, the end."""
         await self.begin()

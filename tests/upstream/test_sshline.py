@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from twisted.conch.ssh import transport
+from twisted.conch.ssh.common import getNS
 from twisted.conch.ssh.transport import SSHServerTransport
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
@@ -17,6 +19,7 @@ from pipsocks.upstream import sshtunnels
 from pipsocks.upstream.dial import Dial
 from pipsocks.upstream.sshdata import number, string
 from pipsocks.upstream.sshline import ALIVE, IDLE, UNANSWERED, Line
+from pipsocks.upstream.sshtunnels import OWED
 from tests.upstream.rig import A, Inner
 from tests.upstream.sshrig import Bastion, Connection, SSHCase, newKey
 
@@ -154,6 +157,14 @@ class HandshakeTests(LineCase):
         bastion.buildProtocol = talkative  # type: ignore[method-assign]
         self.ask(bastion.port)
         await self.asked(bastion)
+
+    async def test_groupExchange(self) -> None:
+        """One that wants a group of its own: to see whether it is one takes minutes, and comes before its key."""
+        peers, there = await self.peer()
+        self.ask(there.port)
+        offer = await (await peers.accepted()).readUntil(b"none")
+        self.assertIn(b"curve25519-sha256", offer)
+        self.assertNotIn(b"group-exchange", offer)
 
     async def test_nothingInCommon(self) -> None:
         """One that speaks only what is broken."""
@@ -399,6 +410,54 @@ class LifeTests(LineCase):
             await self.turns(lambda inner=inner: inner.lost)
             inner.lost.trap(ConnectionLost)
             await bastion.drop()
+
+    async def test_tooLong(self) -> None:
+        """A message longer than OpenSSH would read ends the connection."""
+        inner, connection, _ = await self.tunnel()
+        connection.send(2, string(b"x" * 300_000))
+        await self.turns(lambda: inner.lost)
+
+    async def test_extensions(self) -> None:
+        """Thousands of extensions cost no more than other octets do, and the connection goes on."""
+        copied: list[int] = []
+        self.patch(transport, "getNS", lambda data, count=1: (copied.append(len(data)), getNS(data, count))[1])
+        inner, connection, bastion = await self.tunnel()
+        copied.clear()
+        connection.send(7, number(20_000) + (string(b"") + string(b"")) * 20_000)
+        connection.data(0, b"on")
+        await self.turns(lambda: inner.received == b"on")
+        self.assertLess(sum(copied), 1_000_000)
+        connection.send(7, number(2) + string(b"x"))
+        await self.turns(lambda: inner.lost)
+
+    async def test_asksForMoreThanItTakes(self) -> None:
+        """A hop that goes on asking while nothing can be sent to it is left: what answers it would get piles up."""
+        for message, payload in (
+            (80, string(b"x") + b"\1"), (90, string(b"x11") + number(9) + number(1) + number(1)),
+            (98, number(0) + string(b"x") + b"\1"), (199, b""), (40, b""),
+        ):  # fmt: skip
+            inner, connection, bastion = await self.tunnel()
+            there = bastion.transports[0]
+            # It begins to exchange keys anew, and goes no further.
+            there.ssh_KEXINIT = lambda packet: None
+            there.sendKexInit()
+            there._keyExchangeState = there._KEY_EXCHANGE_NONE
+            for _ in range(OWED):
+                connection.send(message, payload)
+            await self.heard(lambda connection=connection: connection.data(0, b"here"))
+            await self.turns(lambda inner=inner: inner.received == b"here" or inner.lost)
+            self.assertIsNone(inner.lost)
+            connection.send(message, payload)
+            await self.turns(lambda inner=inner: inner.lost)
+            await bastion.drop()
+
+    async def test_servesAgain(self) -> None:
+        """A hop that accepts a login which nobody asked for once more is left, and the next session logs in anew."""
+        inner, connection, bastion = await self.tunnel()
+        connection.send(6, string(b"ssh-userauth"))
+        await self.turns(lambda: inner.lost)
+        self.ask(bastion.port)
+        await self.turns(lambda: len(bastion.connections) == 2)
 
     async def test_packetOfNothing(self) -> None:
         """A tunnel whose messages may have no octets is none."""

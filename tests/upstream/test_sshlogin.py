@@ -264,6 +264,10 @@ class ScriptedAgent(Talk):
     """An agent that says what it is told to, whatever it is asked; None: it hangs up."""
 
     answers: list[bytes | None]
+    talks: list[ScriptedAgent]
+
+    def connectionMade(self) -> None:
+        self.talks.append(self)
 
     def dataReceived(self, data: bytes) -> None:
         answer = self.answers.pop(0)
@@ -286,6 +290,7 @@ class AgentTests(LoginCase):
         port = reactor.listenUNIX(path, factory)  # type: ignore[attr-defined]
         self.addCleanup(port.stopListening)
         os.environ["SSH_AUTH_SOCK"] = path
+        ScriptedAgent.talks = []
         self.blob = base64.b64decode((self.directory / "key.pub").read_text().split()[1])
 
     async def assertOffers(self, what: str, *answers: bytes | None) -> None:
@@ -312,3 +317,16 @@ class AgentTests(LoginCase):
         """One that is gone when it is asked for the second signature."""
         keys = string(b"\x0c" + number(2) + (string(self.blob) + string(b"")) * 2)
         await self.assertOffers("2 keys", keys, None)
+
+    async def test_hangs(self) -> None:
+        """One that does not answer is left when the client leaves, whatever it was asked for."""
+        keys = string(b"\x0c" + number(1) + string(self.blob) + string(b"comment"))
+        for answers in ([b""], [keys, b""]):
+            ScriptedAgent.answers, ScriptedAgent.talks = list(answers), []
+            hop = self.hop(self.server.port, agent=True)
+            dial = Dial(self.network, hop.address, isHop=True)
+            opening = self.open(hop.over(dial, Destination("a", 1), self.network))
+            await self.turns(lambda: not ScriptedAgent.answers)
+            opening.cancel()
+            self.failureResultOf(opening)
+            await ScriptedAgent.talks[0].gone()
