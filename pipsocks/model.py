@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -92,10 +93,16 @@ class Request:
 
 @attrs.frozen
 class Choice:
-    """Where a route leads: `to` a group, or ``direct``; `because` says in the journal which route, and why."""
+    """
+    Where a route leads: `to` a group, or ``direct``; `because` says in the journal which route, and why.
+
+    `holdsAt` tells of an address whether the route holds there as well, for a name that takes it by its addresses:
+    they may be others when they are dialled. None where they are of no matter.
+    """
 
     to: str
     because: str = ""
+    holdsAt: Callable[[str], bool] | None = attrs.field(default=None, eq=False, repr=False)
 
 
 @attrs.frozen

@@ -64,6 +64,7 @@ class Origins:
                 raise refusal
             await session.route()
             answer = await asking.answer()
+            asking.end(answer)
             switches = answer.head.status == 101
             if not switches:
                 head = answer.head
@@ -89,7 +90,8 @@ class Origins:
             up = asking.sent + download.sent
             exchange.pour(None)
             exchange.drain(None)
-            asking.end(answer)
+            if answer is None:
+                asking.end(None)
             asking.over()
             if answer is not None and switches:
                 _switch(answer, gateway, entry, exchange, up)

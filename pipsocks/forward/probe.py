@@ -31,7 +31,8 @@ class Ears:
     """
     When each chain's last hop was last heard, on any connection of a forwarded request, and whether it is alive now.
 
-    Bounded by the chains, of which each is probed once at a time, however many requests wait for it.
+    A chain is known by its text without logins: two that end alike may lead to different machines. Bounded by the
+    chains, of which each is probed once at a time, however many requests wait for it.
     """
 
     _heard: dict[str, float] = attrs.field(factory=dict, init=False)
@@ -39,16 +40,16 @@ class Ears:
 
     def listen(self, chain: Chain, clock: IReactorTime) -> Callable[[], None]:
         """What to call when something comes over `chain`."""
-        name, heard = chain.name, self._heard
+        text, heard = chain.describe(), self._heard
 
         def hear() -> None:
-            heard[name] = clock.seconds()
+            heard[text] = clock.seconds()
 
         return hear
 
     def heardAfter(self, chain: Chain, moment: float) -> bool:
         """Whether `chain`'s last hop was heard later than at `moment`."""
-        return self._heard.get(chain.name, float("-inf")) > moment
+        return self._heard.get(chain.describe(), float("-inf")) > moment
 
     async def isAlive(
         self, clock: IReactorTime, chain: Chain, authority: bytes, limit: float, mayDial: Callable[[], bool]
@@ -60,11 +61,12 @@ class Ears:
         @param mayDial: whether another connection may be made for that, which is counted then.
         @return: False when nothing comes; None when nobody could be asked, after that time all the same.
         """
-        probing = self._probes.get(chain.name)
+        text = chain.describe()
+        probing = self._probes.get(text)
         if probing is None:
             if not mayDial():
                 return await deferLater(clock, limit)
-            probing = self._probes[chain.name] = _Probing(lambda: self._probes.pop(chain.name))
+            probing = self._probes[text] = _Probing(lambda: self._probes.pop(text))
             probing.begin(isAlive(clock, chain, authority, self.listen(chain, clock)))
         try:
             return await probing.wait().addTimeout(limit, clock)

@@ -137,11 +137,12 @@ class Download:
         """One continuation. Whether another may follow it."""
         session = self._session
         own = Session(session.gateway, session.request, session.entry)  # with a beginning of its own
-        own.group, own.plan, own.lost = session.group, session.plan, list(self._late)
+        own.choice, own.group, own.plan, own.lost = session.choice, session.group, session.plan, list(self._late)
         asking = Asking(own, self._judge, self._rest(validator), Pool(), self._ears, further=True)
         answer = None
         try:
             answer = await asking.answer()
+            asking.end(answer)
             if isHopsFailure(answer.way.chain, answer.head):
                 self.reason = f"not resumed: {answer.way.chain.name} answered {answer.head.status}"
                 self._order(answer.way.chain, late=True)

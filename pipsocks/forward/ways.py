@@ -58,17 +58,16 @@ class Ways:
         return [chain for tier in self._session.plan for chain in tier]
 
     def resting(self, pool: Pool, repeatable: bool) -> tuple[Way, Found[Origin]] | None:
-        """A connection that waits in `pool`, over a chain that one would ask first as well."""
+        """A connection that waits in `pool`, over a chain of the tier that one would ask first as well."""
         session, destination = self._session, self._destination
         memory = session.gateway.memory
         # A connection that waits was judged for its destination; but one to an HTTP hop leads anywhere.
         afar = self._judge.afar(destination)
+        first = next((live for tier in session.plan if (live := [each for each in tier if each.health.live])), [])
         chains = [
             chain
-            for chain in self.chains
-            if (afar is None or not chain.endsInHTTP)
-            and chain.health.live
-            and not memory.isLast(chain.health, destination)
+            for chain in first
+            if (afar is None or not chain.endsInHTTP) and not memory.isLast(chain.health, destination)
         ]
         way = pool.take(chains, destination, repeatable)
         if way is None:
@@ -138,7 +137,8 @@ class Ways:
     def _reach(self, chain: Chain) -> Deferred[Origin]:
         if chain.endsInHTTP and (refusal := self._judge.afar(self._destination)) is not None:
             return fail(refusal)
-        endpoint = chain.reachLast() if chain.endsInHTTP else chain.connect(self._destination, self._judge)
+        judge = self._session.confined(self._judge)
+        endpoint = chain.reachLast() if chain.endsInHTTP else chain.connect(self._destination, judge)
         connecting: Deferred[Origin] = endpoint.connect(  # type: ignore[assignment]
             OriginFactory(self._ears.listen(chain, self._session.gateway.clock))
         )

@@ -50,6 +50,7 @@ async def bind(session: Session, conversation: Conversation, judge: Judge) -> No
     if (refusal := judge.before(peer)) is not None:
         raise refusal
     await session.route()
+    judge = session.confined(judge)
     arrived: Deferred[FarStream] = Deferred()
     found = await session.search(lambda chain: chain.awaitArrival(peer, judge, _ExpectedFactory(arrived)))
     arrival = found.reached

@@ -16,7 +16,7 @@ from pipsocks.gateway.counts import Counts
 from pipsocks.gateway.flight import fly
 from pipsocks.gateway.found import Found
 from pipsocks.gateway.joined import Relays
-from pipsocks.gateway.judge import Guard, Judge
+from pipsocks.gateway.judge import Confined, Guard, Judge
 from pipsocks.gateway.memory import Memory
 from pipsocks.gateway.seam import Chain, Group, Plan
 from pipsocks.gateway.search import Search
@@ -120,7 +120,8 @@ class Session:
     """
     One SOCKS request, one CONNECT, or one forwarded HTTP request, on its way.
 
-    @ivar group: where its route leads, once it is chosen; `plan` the order of that group's chains for this session.
+    @ivar choice: its route, once it is chosen; `group` where that leads, and `plan` the order of that group's chains
+        for this session.
     @ivar began: when, on the gateway's clock.
     @ivar attempts: how many there were.
     @ivar lost: the chains that have failed it, or were too slow.
@@ -129,6 +130,7 @@ class Session:
     gateway: Gateway
     request: Request
     entry: Entry
+    choice: Choice = attrs.field(init=False)
     group: Group = attrs.field(init=False)
     plan: Plan = attrs.field(init=False)
     began: float = attrs.field(init=False)
@@ -148,10 +150,14 @@ class Session:
 
     def take(self, choice: Choice) -> None:
         """Go where `choice` leads."""
-        self.group = self.gateway.groups[choice.to]
+        self.choice, self.group = choice, self.gateway.groups[choice.to]
         self.entry.route, self.entry.because = choice.to, choice.because
         self.plan = self.group.plan(self.request.destination)
         self.group.budget.earn()
+
+    def confined(self, judge: Judge) -> Judge:
+        """`judge`, within what the route is for."""
+        return judge if self.choice.holdsAt is None else Confined(judge, self.choice.holdsAt)
 
     def mayAttempt(self, anyway: bool = False) -> bool:
         """Whether another connection may be made for it (`anyway`: it is made in any case); it is counted then."""
@@ -191,6 +197,7 @@ async def connect(session: Session, conversation: Conversation, judge: Judge) ->
     if (refusal := judge.before(destination)) is not None:
         raise refusal
     await session.route()
+    judge = session.confined(judge)
 
     def reach(chain: Chain) -> Deferred[FarStream]:
         return _connected(chain.connect(destination, judge))

@@ -95,8 +95,13 @@ class Route:
 
     def holds(self, addresses: Sequence[str]) -> str | None:
         """The same for a name that has these `addresses`: all of them have to be in its networks."""
-        found = [self._network(parsed(address)) for address in addresses]
-        return self._because("network", found[0]) if found and all(found) else None
+        if not addresses or not all(map(self.holdsAt, addresses)):
+            return None
+        return self._because("network", self._network(parsed(addresses[0])))
+
+    def holdsAt(self, address: str) -> bool:
+        """Whether `address` is in its networks."""
+        return bool(self._network(parsed(address)))
 
     def _network(self, address: Address) -> str:
         within = self.networks.find(meant(address))
@@ -108,15 +113,16 @@ class Route:
         label = self.settings.label
         return f"{label} {kind} {pattern}" if label.endswith("]") else f"{label} {pattern}"
 
-    def choice(self, because: str, where: str) -> Choice:
+    def choice(self, because: str, where: str, byAddresses: bool = False) -> Choice:
         """
         Where it leads.
 
+        @param byAddresses: it is taken for what the destination's addresses are.
         @raise Refusal: PS-RU01, nowhere.
         """
         if self.settings.to == DENY:
             raise Refusal("PS-RU01", where=where, detail=self.settings.label)
-        return Choice(self.settings.to, because)
+        return Choice(self.settings.to, because, self.holdsAt if byAddresses else None)
 
 
 class Routes:
@@ -144,13 +150,13 @@ class Routes:
         for route in self._routes:
             if not route.admits(request):
                 continue
-            because = route.matches(name, address)
+            because, byAddresses = route.matches(name, address), False
             if because is None and name and route.looksUp:
                 if addresses is None:
                     addresses = await self._addresses(destination)
-                because = route.holds(addresses)
+                because, byAddresses = route.holds(addresses), True
             if because is not None:
-                return route.choice(because, str(destination))
+                return route.choice(because, str(destination), byAddresses)
         raise Refusal("PS-RU03", where=str(destination))
 
     def known(self, request: Request, anywhere: bool = False) -> Choice:

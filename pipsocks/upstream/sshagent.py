@@ -68,9 +68,11 @@ class Agent(Protocol):
         """Part of an answer."""
         self._buffer += data
         size = int.from_bytes(self._buffer[:4], "big")
-        if size > LIMIT:
+        if len(self._buffer) < 4:
+            return
+        if not 0 < size <= LIMIT:
             self.close()
-        elif len(self._buffer) >= 4 + size > 4:
+        elif len(self._buffer) >= 4 + size:
             message, self._buffer = self._buffer[4 : 4 + size], self._buffer[4 + size :]
             self._tell(message)
 

@@ -50,6 +50,9 @@ class Service(Seam):
     def send(self, message: int, payload: bytes) -> None:
         """Send one message."""
 
+    def answer(self, message: int, payload: bytes) -> None:
+        """Send what the hop has asked for, which raises `Malformed` where it asks too often."""
+
     def enrol(self, channel: Channel) -> None:
         """Let `channel` send a portion when it may again, and say so in its `enrolled`."""
 
@@ -122,12 +125,13 @@ class Channel:
 
     def received(self, data: bytes) -> None:
         """
-        Octets came.
+        Octets came. Behind the hop's end there are none.
 
         @raise Malformed: more than we had asked for.
         """
         self._window.take(len(data))
-        if self._closed:
+        # Nothing at all, told, would pass for the destination's first byte.
+        if self._closed or self._ended or not data:
             return
         if self._window.held or self._paused or self._turn is not None or self.protocol is None:
             self._window.hold(data)
@@ -145,9 +149,13 @@ class Channel:
         self._deliver()
 
     def refuseRequest(self) -> None:
-        """The hop asked for something else than a tunnel."""
+        """
+        The hop asked for something else than a tunnel.
+
+        @raise Malformed: too often.
+        """
         if not self._closed:
-            self._service.send(FAILURE, number(self._remote))
+            self._service.answer(FAILURE, number(self._remote))
 
     def ended(self) -> None:
         """The hop has no more to send."""

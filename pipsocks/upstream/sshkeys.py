@@ -100,6 +100,10 @@ async def identities(
         blobs = await agent.identities() if agent is not None else []
     except AgentFailed:
         blobs = []
+    except BaseException:  # the login is over: nobody else knows of the agent yet
+        if agent is not None:
+            agent.close()
+        raise
     found: list[Identity] = [
         AgentKey(blob, agent) for blob in blobs if agent is not None and (own is None or own.blob == blob)
     ]

@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from pipsocks.model import Destination
 from pipsocks.refusal import Refusal, printable
 from pipsocks.upstream.failures import ofEnd, ofHostKey, ofSilence, ofSSH, ofSSHLogin
+from pipsocks.upstream.sshdata import Fields, Malformed
 from pipsocks.upstream.sshhosts import HostKeyChanged, HostKeyUnknown, KnownKeys
 from pipsocks.upstream.sshlogin import Credentials, LoginRefused, Userauth
 from pipsocks.upstream.sshtunnels import Tunnels
@@ -34,6 +35,9 @@ IDLE: Final = 600.0
 GREETING: Final = 4096
 """Octets within which a hop has to tell its version."""
 
+MESSAGE: Final = 262_144
+"""Octets of one message, as OpenSSH has it; conch would take four times as many."""
+
 FAREWELL: Final = 1.0
 """Seconds that a connection has to take leave in."""
 
@@ -47,6 +51,14 @@ HOST_KEYS: Final = [
     b"ecdsa-sha2-nistp521",
     b"rsa-sha2-512",
     b"rsa-sha2-256",
+]
+
+# A group that the hop thinks up (RFC 4419) is not taken: whether it is one, OpenSSL takes a minute of the reactor's time
+# to find out, before the hop has shown its key.
+KEY_EXCHANGES: Final = [
+    name
+    for name in SSHClientTransport.supportedKeyExchanges
+    if not name.endswith(b"sha1") and b"group-exchange" not in name
 ]
 
 _VERSION: Final = re.compile(rb"^SSH-[^\n]*\n", re.MULTILINE)
@@ -89,7 +101,7 @@ class Line(SSHClientTransport):
     supportedCiphers = CIPHERS
     supportedMACs = MACS
     supportedCompressions = [b"none"]
-    supportedKeyExchanges = [name for name in SSHClientTransport.supportedKeyExchanges if not name.endswith(b"sha1")]
+    supportedKeyExchanges = KEY_EXCHANGES
 
     def __init__(self, manners: Manners) -> None:
         self._manners = manners
@@ -210,8 +222,30 @@ class Line(SSHClientTransport):
 
     def dispatchMessage(self, messageNum: int, payload: bytes) -> None:
         """Take one message, unless one before it was the end."""
+        if len(payload) > MESSAGE:
+            self._broken("a message that is too long")
         if not self._over:
             super().dispatchMessage(messageNum, payload)
+
+    def ssh_EXT_INFO(self, packet: bytes) -> None:
+        """What else the hop can do (RFC 8308). Conch copies all that is left of the message for each extension."""
+        fields = Fields(packet)
+        self.peerExtensions = {fields.string(): fields.string() for _ in range(fields.number())}
+
+    def ssh_SERVICE_ACCEPT(self, packet: bytes) -> None:
+        """
+        The hop lets us log in: once. Conch would begin anew at each of these, and end all tunnels for it.
+
+        @raise Malformed: nobody asked.
+        """
+        if self._login is None or self.service is not None:
+            raise Malformed("a service that nobody asked for")
+        super().ssh_SERVICE_ACCEPT(packet)
+
+    def sendUnimplemented(self) -> None:
+        """Say that the last message was not understood."""
+        self._tunnels.owe()
+        super().sendUnimplemented()
 
     def receiveError(self, reasonCode: int, description: bytes) -> None:
         """The hop takes leave."""

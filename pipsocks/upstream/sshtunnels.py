@@ -22,6 +22,9 @@ from pipsocks.upstream.sshwindow import WINDOW
 CHANNELS: Final = 4096
 """Channels of one connection, those included that are given up and that the hop has not answered yet."""
 
+OWED: Final = 1024
+"""Answers that may pile up because the hop does not take them; it is asking for nothing else then."""
+
 GLOBAL_REQUEST: Final = 80
 REQUEST_SUCCESS: Final = 81
 REQUEST_FAILURE: Final = 82
@@ -113,6 +116,7 @@ class Tunnels:
         self._hop = hop
         self._limit = limit
         self._full = self._rekeying = False
+        self._owed = 0  # answers that were given since nothing could be sent
         self._next = 0
         self._openings: dict[int, Opening] = {}
         self._channels: dict[int, Channel] = {}
@@ -206,6 +210,25 @@ class Tunnels:
         """Send one message."""
         self.transport.sendPacket(message, payload)
 
+    def answer(self, message: int, payload: bytes) -> None:
+        """
+        Send what the hop has asked for.
+
+        @raise Malformed: see `owe`.
+        """
+        self.owe()
+        self.send(message, payload)
+
+    def owe(self) -> None:
+        """
+        Count an answer: data wait while nothing can be sent, but answers are kept by the connection itself.
+
+        @raise Malformed: the hop does not take what it asks for.
+        """
+        self._owed = self._owed + 1 if self.congested else 0
+        if self._owed > OWED:
+            raise Malformed("it asks, and does not take the answers")
+
     def enrol(self, channel: Channel) -> None:
         """Let `channel` send a portion when it may again."""
         channel.enrolled = True
@@ -285,11 +308,11 @@ class Tunnels:
     def _globalRequest(self, fields: Fields) -> None:
         fields.string()
         if fields.flag():
-            self.send(REQUEST_FAILURE, b"")
+            self.answer(REQUEST_FAILURE, b"")
 
     def _open(self, fields: Fields) -> None:
         fields.string()
-        self.send(OPEN_FAILURE, number(fields.number()) + number(_PROHIBITED) + string(b"") + string(b""))
+        self.answer(OPEN_FAILURE, number(fields.number()) + number(_PROHIBITED) + string(b"") + string(b""))
 
     def _channelRequest(self, fields: Fields) -> None:
         channel = self._channel(fields.number())

@@ -86,10 +86,13 @@ def strongValidator(fields: Fields) -> bytes | None:
     What a response can be known by, as If-Range takes it (RFC 9110, section 13.1.5); None where nothing will do.
 
     That is a strong ETag, or, without any ETag, a strong Last-Modified. Of two equal fields neither counts.
+    A date doesn't tell a coded content from the same one as it is, and servers code whole answers but not parts.
     """
     tags = findAll(fields, b"etag")
     if tags:
         return tags[0] if len(tags) == 1 and _STRONG_TAG.fullmatch(tags[0]) else None
+    if findAll(fields, b"content-encoding"):
+        return None
     changes, dates = findAll(fields, b"last-modified"), findAll(fields, b"date")
     if len(changes) != 1 or len(dates) != 1:
         return None

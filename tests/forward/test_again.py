@@ -358,6 +358,27 @@ class SilenceTests(HopCase):
         await self.quiet()
         self.assertEqual(await self.outcomes(), [("one", "ok"), ("two", "ok"), ("one", "overtaken")])
 
+    async def test_overOnceItHasWon(self) -> None:
+        """Once there is an answer nothing more is sent, and nobody waited for, however long its content takes."""
+        for found in (False, True):
+            self.two.pending = None if found else Deferred()
+            self.two.asked.clear()
+            client, hop = await self.silent()
+            other = await self.arrived(self.two) if found else None
+            while not self.two.asked:
+                await tick()
+            hop.write(OK[:-1])
+            self.assertEqual((await client.readUntil(b"\r\n\r\no"))[-1:], b"o")
+            if other is not None:
+                await other.gone()
+            elif self.two.pending is not None:
+                count = len(self.two.factory.talks)
+                self.two.pending.addErrback(lambda failure: None).callback(None)
+                await tick(0.02)
+                self.assertEqual(len(self.two.factory.talks), count)
+            hop.write(OK[-1:])
+            self.assertEqual(await client.read(1), b"k")
+
     async def test_firstWins(self) -> None:
         """The first one's head wins as well, when it comes first."""
         client, hop = await self.silent()

@@ -138,6 +138,26 @@ class IdleTests(PolicyCase):
         self.gateway.memory.reported(self.one.health, THERE, tried, Refusal("PS-UP16", chain="one"))
         await self.goes(client, self.two)
 
+    async def test_lowerTier(self) -> None:
+        """Nor that over a lower tier while one of a tier above is live: least of all a direct one."""
+        self.way.tier, self.way.health = 2, health("direct", self.clock)
+        self.ways[:] = [self.one, self.way]
+        client = await self.open()
+        self.one.code = "PS-UP02"
+        await self.goes(client, self.way)
+        self.one.code = ""
+        await self.goes(client, self.one)
+        client = await self.open()
+        self.eject(self.one)
+        await self.goes(client, self.way)
+        before = len(self.way.asked)
+        client.write(GET)
+        origin = self.way.factory.talks[-1]
+        await origin.readUntil(b"\r\n\r\n")
+        origin.write(OK)
+        await self.expect(client, 200, b"ok")
+        self.assertEqual(len(self.way.asked), before)
+
 
 class RepeatTests(PolicyCase):
     """When a request is sent again."""
@@ -262,6 +282,26 @@ class TimeTests(PolicyCase):
         self.assertTrue((await probe.readUntil(b"\r\n\r\n")).startswith(b"OPTIONS * "))
         await self.pass_(4)
         self.assertIn(b"PS-UP15", await self.expect(client, 504))
+
+    async def test_sameName(self) -> None:
+        """Chains without names are called alike where their last hops are: each has its own signs of life."""
+        hops = [self.one, self.two]
+        for way, before in zip(hops, ("a", "b"), strict=True):
+            way.name, text = "127.0.0.1:8080", f"ssh://{before}:22,http://127.0.0.1:8080"
+            way.describe = lambda text=text: text  # type: ignore[method-assign]
+        talks = []
+        for way in hops:
+            self.ways[:] = [way]
+            client = await self.open()
+            talks.append((client, await self.asked(client, POST, way)))
+            self.clock.advance(1)
+        client, (hop, _) = talks[1]
+        hop.write(OK)
+        await self.expect(client, 200, b"ok")
+        self.clock.advance(2)
+        await self.one.factory.accepted()  # the probe
+        self.clock.advance(4)
+        await self.expect(talks[0][0], 504)
 
     async def test_oneProbe(self) -> None:
         """However many requests wait for a silent hop, it is probed once at a time, and all are told in time."""

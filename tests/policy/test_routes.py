@@ -241,6 +241,15 @@ class LookUpTests(RoutesCase):
         for host in ("both.example", "outside.example", "empty.example", "unknown.example"):
             self.assertEqual(self.choice(self.split, request(host)), ("rest", "route[2]"), host)
 
+    def test_holdsAt(self) -> None:
+        """It goes nowhere else then, should its addresses change; where they are no matter nothing is said."""
+        choice = self.successResultOf(self.begin(self.split, request("inside.example")))
+        holdsAt = choice.holdsAt
+        assert holdsAt is not None
+        self.assertEqual([holdsAt(each) for each in ("10.1.1.1", "fd00::9", "192.0.2.1")], [True, True, False])
+        for host in ("x.a.example", "10.0.0.1", "outside.example"):
+            self.assertIsNone(self.successResultOf(self.begin(self.split, request(host))).holdsAt, host)
+
     def test_notBefore(self) -> None:
         """Nothing is looked up for what a route before it decides, nor a literal, nor for groups."""
         self.assertEqual(self.chosen(self.split, request("x.a.example"))[0], "a")

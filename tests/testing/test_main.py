@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import socket
 import sys
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from pipsocks.testing import Origin, Process
+from pipsocks.testing import Origin, Process, process
 from pipsocks.testing.__main__ import main
 from tests.functional.origins import certificateFile
 
@@ -54,6 +55,16 @@ class MainTests(SynchronousTestCase):
                 self.assertEqual(stopped.code, 2)
         self.assertIn("no such fault", self.err.getvalue())
 
+    def test_beyondLoopback(self) -> None:
+        """It is an open proxy: whoever wants it where others reach it has to say so twice."""
+        for address in ("0.0.0.0:0", "[::]:0", "192.0.2.1:0"):
+            stopped = self.assertRaises(SystemExit, main, MemoryReactorClock(), "--listen", address)
+            self.assertEqual(stopped.code, 2)
+            self.assertIn("--beyond-loopback", self.err.getvalue())
+        reactor: Any = MemoryReactorClock()
+        self.assertNoResult(main(reactor, "--listen", "0.0.0.0:0", "--beyond-loopback"))
+        self.assertEqual(reactor.tcpServers[0][3], "0.0.0.0")
+
     def test_tls(self) -> None:
         """With a certificate it listens for TLS."""
         reactor: Any = MemoryReactorClock()
@@ -68,6 +79,17 @@ class MainTests(SynchronousTestCase):
 
 class ProcessTests(SynchronousTestCase):
     """A listener for tests without a reactor."""
+
+    def test_hangs(self) -> None:
+        """One that says nothing is ended, and does not keep its test for ever."""
+        program = self.mktemp()
+        with open(program, "w") as file:
+            file.write("#!/bin/sh\nexec sleep 60\n")
+        os.chmod(program, 0o700)
+        self.patch(sys, "executable", os.path.abspath(program))
+        self.patch(process, "PATIENCE", 0.2)
+        origin = Process(kind="origin")
+        self.assertRaises(RuntimeError, origin.__enter__)
 
     def test_process(self) -> None:
         """It listens, tells its events, and ends with its block."""

@@ -390,7 +390,7 @@ class SuspectTests(HealthCase):
         self.assertFalse(self.health.suspect)
 
     def test_outdone(self) -> None:
-        """Five failures where others did not fail put it behind them, for a minute after the last, or until a success."""
+        """Five failures where others did not fail put it behind them: for a minute after the last, or until success."""
         self.health.begin().outdone(4)
         self.doubt(5)
         self.assertFalse(self.health.outdone)

@@ -218,11 +218,7 @@ class ComingTests(ChannelCase):
         told: list[bytes] = []
         self.inner.dataReceived = told.append
         self.connection.data(0, b"")
-        self.transport.pauseProducing()
         await self.sent()
-        self.connection.data(0, b"")
-        await self.sent()
-        self.transport.resumeProducing()
         self.connection.data(0, b"x")
         await self.turns(lambda: told)
         self.assertEqual([b"x"], told)

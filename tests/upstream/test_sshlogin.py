@@ -304,6 +304,7 @@ class AgentTests(LoginCase):
         """One that fails, hangs up or talks nonsense has no keys."""
         for answer in (
             b"\0\0\0\1\5", None, b"\0\0\0\5\x0c\0\0\0\1", b"\xff\xff\xff\xff", b"\0\0\0\1\x0c", b"\0\0\0\5\x0e\0\0\0\0",
+            b"\0\0\0\0",
         ):  # fmt: skip
             await self.assertOffers("nothing", answer)
 
@@ -329,4 +330,6 @@ class AgentTests(LoginCase):
             await self.turns(lambda: not ScriptedAgent.answers)
             opening.cancel()
             self.failureResultOf(opening)
-            await ScriptedAgent.talks[0].gone()
+            (talk,) = ScriptedAgent.talks
+            await talk.until(lambda talk=talk: talk.ended)
+            talk.transport.loseConnection()  # type: ignore[union-attr]

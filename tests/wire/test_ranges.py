@@ -117,6 +117,12 @@ class ValidatorTests(SynchronousTestCase):
             found = strongValidator(((b"Date", OLD), (b"LAST-MODIFIED", changed)))
             self.assertEqual(found, changed if strong else None, age)
 
+    def test_codedDates(self) -> None:
+        """A date does not tell a coded content from the same one as it is: only an ETag does (RFC 9110, 8.8.3.3)."""
+        dates = ((b"Last-Modified", OLD), (b"Date", NOW))
+        self.assertIsNone(strongValidator(((b"Content-Encoding", b"gzip"), *dates)))
+        self.assertEqual(strongValidator(((b"Content-Encoding", b"gzip"), (b"ETag", b'"z"'), *dates)), b'"z"')
+
     def test_noDates(self) -> None:
         """Without a Date, with two of either, or with one that is none, nobody knows how old it is."""
         changed, date = (b"Last-Modified", OLD), (b"Date", NOW)
