@@ -211,6 +211,8 @@ class Asking:
         else:
             self._kept = answer
             answer.patience.wait(True)
+            if head.status == 403:
+                self._ways.reported(chain, Refusal("PS-UP11", chain=chain.name, where=str(self._destination)))
             if self._question.repeatable and isHopsFailure(chain, head):
                 self._goOn()
             self._conclude()

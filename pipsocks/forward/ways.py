@@ -20,6 +20,7 @@ from pipsocks.gateway.seam import Chain
 from pipsocks.gateway.session import Session
 from pipsocks.model import Attempt
 from pipsocks.refusal import Refusal
+from pipsocks.slugs import About
 
 AGAIN_SECONDS: Final = 3.0
 """How long another way is searched for, at most."""
@@ -134,8 +135,16 @@ class Ways:
         self.asked.append(found.chain)
         return Way(found.chain, self._destination, found.reached), found
 
+    def _forbidden(self, chain: Chain) -> Refusal | None:
+        """The 403 of a hop that shuts a direct `chain` in a lower tier: it may come while a search is under way."""
+        if any(chain is each for each in self._session.plan[0]):
+            return None
+        return next((refusal for refusal in self._said.values() if refusal.about is About.RULES), None)
+
     def _reach(self, chain: Chain) -> Deferred[Origin]:
         if chain.endsInHTTP and (refusal := self._judge.afar(self._destination)) is not None:
+            return fail(refusal)
+        if chain.direct and (refusal := self._forbidden(chain)) is not None:
             return fail(refusal)
         judge = self._session.confined(self._judge)
         endpoint = chain.reachLast() if chain.endsInHTTP else chain.connect(self._destination, judge)

@@ -225,6 +225,35 @@ class RepeatTests(PolicyCase):
         self.assertIn(b"two bad gateway, one closed", await self.expect(client, 503))
         self.assertEqual(self.way.asked, [])
 
+    async def test_forbidden(self) -> None:
+        """Nor what one forbids by its 403, were it while another way is being searched for."""
+        await self.tiers()
+        self.two.pending = Deferred()
+        client = await self.open()
+        hop, _ = await self.asked(client, GET, self.one)
+        await self.pass_(4)
+        self.assertEqual(len(self.two.asked), 1)
+        hop.write(answer(403))
+        await tick(0.02)
+        self.two.code = "PS-UP02"
+        self.two.pending.errback(Refusal("PS-UP02", chain="two"))
+        await self.pass_(3)
+        await self.expect(client, 403)
+        self.assertEqual(self.way.asked, [])
+
+    async def test_forbiddenAndClosed(self) -> None:
+        """The same when the other, which does not count, closes."""
+        await self.tiers()
+        client = await self.open()
+        hop, _ = await self.asked(client, GET, self.one)
+        await self.pass_(4)
+        other = await self.arrived(self.two)
+        hop.write(answer(403))
+        await tick(0.02)
+        other.transport.abortConnection()
+        await self.expect(client, 403)
+        self.assertEqual(self.way.asked, [])
+
     async def test_tiers(self) -> None:
         """Where nothing is left of the first tier, the next has its turn."""
         await self.tiers()
