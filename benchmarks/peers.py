@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import shutil
@@ -80,6 +81,18 @@ class Running:
         return total
 
 
+_running: set[int] = set()
+"""The process groups that run."""
+
+
+@atexit.register
+def _endAll() -> None:
+    """Who interrupts more than once does not wait for the threads that would end them."""
+    for group in list(_running):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+
+
 @contextlib.contextmanager
 def started(command: list[str], ports: Sequence[int], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """
@@ -99,6 +112,7 @@ def started(command: list[str], ports: Sequence[int], folder: Path) -> Iterator[
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
             start_new_session=True,
         )
+    _running.add(process.pid)
     try:
         for port in ports:
             _awaitPort(process, port, folder / "output")
@@ -111,6 +125,7 @@ def started(command: list[str], ports: Sequence[int], folder: Path) -> Iterator[
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+        _running.discard(process.pid)
 
 
 @contextlib.contextmanager

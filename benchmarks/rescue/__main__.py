@@ -9,13 +9,16 @@ status is 1 when pipsocks misses a bound.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import resource
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.peers import besidePython
 from benchmarks.rescue import connects, cuts, dead, flights, hedge, installs, words
 from benchmarks.rescue.figures import FULL, QUICK, Ground
 from benchmarks.rescue.peers import PROXIES
@@ -30,13 +33,19 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=1, help="what all chance is made from")
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="only proxies with NAME in theirs")
     parser.add_argument("--scenario", action="append", default=[], type=int, metavar="NUMBER", help="only this one")
+    parser.add_argument("--python", default=sys.executable, metavar="FILE", help="the Python whose pip installs")
     parser.add_argument("--keep", metavar="FOLDER", help="keep what all wrote there")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended too
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     size = QUICK if options.quick else FULL
-    print(time.strftime("%Y-%m-%d"), "python", sys.version.split()[0], "seed", options.seed, flush=True)
+    print(time.strftime("%Y-%m-%d"), "python", sys.version.split()[0], "seed", options.seed)
+    for client in ([options.python, "-m", "pip", "--version"], [besidePython("uv")() or "uv", "--version"]):
+        with contextlib.suppress(OSError):  # the figures say what is missing
+            print(
+                subprocess.run(client, capture_output=True, text=True).stdout.partition(" from")[0].strip(), flush=True
+            )
     wanted = [each for each in PROXIES if not options.only or any(name in each.name for name in options.only)]
     there = [each for each in wanted if each.find() is not None]
     for each in wanted:
@@ -53,7 +62,7 @@ def main(arguments: list[str]) -> int:
                 folder = Path(options.keep or temporary, f"{number}-{proxy.name}").absolute()
                 began = time.monotonic()
                 try:
-                    for figure in scenario.run(proxy, Ground(size, options.seed, folder)):
+                    for figure in scenario.run(proxy, Ground(size, options.seed, folder, options.python)):
                         print(f"  {proxy.name:9} {figure}", flush=True)
                         missed += proxy.ours and figure.ok is False
                         kept += proxy.ours and figure.ok is True

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterator
 
 from benchmarks.rescue import clients
-from benchmarks.rescue.exits import KINDS, OTHER, Listener, listening, pool
+from benchmarks.rescue.exits import KINDS, Listener, listening, pool
 from benchmarks.rescue.figures import Figure, Ground, atMost, missing, share
 from benchmarks.rescue.proxies import Proxy, running
 
@@ -25,26 +25,25 @@ def run(proxy: Proxy, ground: Ground) -> Iterator[Figure]:
     """Tunnels to an echo, by each protocol and over each kind of exits."""
     data = bytes(range(256))
     bound = 99.8 - ground.size.leeway
-    strategies = ("order", "round-robin") if ground.size.all else ("order",)
     with listening(ground.under("origin"), [Listener("echo", "echo")]) as origin:
         hosts = {"echo.example:7": origin.ports["echo"]}
-        for kind, schemes in KINDS.items():
-            for protocol in ("socks", "http") if ground.size.all else (OTHER[kind],):
-                if reason := proxy.cannot(protocol, schemes):
-                    yield missing(f"{kind}, {protocol.upper()} port", reason)
-                    continue
-                for strategy in strategies:
-                    what = f"{kind}, {protocol.upper()} port, {strategy}"
-                    folder = ground.under(what)
-                    with (
-                        pool(folder / "pool", schemes, [FAULTS] * len(schemes), ground.seed, hosts) as exits,
-                        running(proxy, exits.exits, folder / "proxy", strategy=strategy) as it,
-                    ):
-                        before = exits.running.dials()
-                        way = clients.Way(protocol, it.ports[protocol])
-                        one = functools.partial(clients.echoed, way, "echo.example", 7, data)
-                        outcomes = clients.crowd([one] * ground.size.tunnels, AT_ONCE)
-                        dials = exits.running.dials() - before
-                    good = sum(not outcome.failure for outcome in outcomes)
-                    yield share(f"{what}: tunnels that succeed", good, len(outcomes), bound, clients.failures(outcomes))
-                    yield atMost(f"{what}: dials per tunnel", dials / len(outcomes), 1.5)
+        for kind, protocol in proxy.combinations(ground.size.all):
+            if reason := proxy.cannot(protocol, KINDS[kind]):
+                yield missing(f"{kind}, {protocol.upper()} port", reason)
+                continue
+            strategies = ("order", "round-robin") if ground.size.all and kind == "mixed exits" else ("order",)
+            for strategy in strategies:
+                what = f"{kind}, {protocol.upper()} port, {strategy}"
+                folder = ground.under(what)
+                with (
+                    pool(folder / "pool", KINDS[kind], [FAULTS] * 4, ground.seed, hosts) as exits,
+                    running(proxy, exits.exits, folder / "proxy", strategy=strategy) as it,
+                ):
+                    before = exits.running.dials()
+                    way = clients.Way(protocol, it.ports[protocol])
+                    one = functools.partial(clients.echoed, way, "echo.example", 7, data)
+                    outcomes = clients.crowd([one] * ground.size.tunnels, AT_ONCE)
+                    dials = exits.running.dials() - before
+                good = sum(not outcome.failure for outcome in outcomes)
+                yield share(f"{what}: tunnels that succeed", good, len(outcomes), bound, clients.failures(outcomes))
+                yield atMost(f"{what}: dials per tunnel", dials / len(outcomes), 1.5)

@@ -27,7 +27,7 @@ def run(proxy: Proxy, ground: Ground) -> Iterator[Figure]:
         cut = f"{fault}={size // 10}"
         faults = {"origin": [cut] if who == "origin" else [], "exit": [cut] if who == "exit" else []}
         for kind, schemes in KINDS.items():
-            if not ground.size.all and kind != "mixed exits":
+            if not ground.size.all and kind != proxy.one(KINDS):
                 continue
             what = f"{ground.size.megabytes} MB, cut {where}, {kind}"
             if reason := proxy.cannot("http", schemes):
@@ -51,7 +51,8 @@ def run(proxy: Proxy, ground: Ground) -> Iterator[Figure]:
             if got and hashlib.sha256(got[0]).hexdigest() != Origin().content(f"/{size}").digest:
                 wrong.append("the bytes differ")
             yield none(f"{what}: what is wrong with it", wrong)
-            yield atMost(f"{what}: sent twice", 100 * (sent - size) / size, 2, " %")
+            if not wrong:
+                yield atMost(f"{what}: sent twice", 100 * (sent - size) / size, 2, " %")
 
 
 async def _fetch(way: Way, path: str, got: list[bytes]) -> None:

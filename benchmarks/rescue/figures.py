@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -97,11 +98,12 @@ QUICK = Size(
 
 @attrs.frozen
 class Ground:
-    """What a scenario stands on: how much, from which seed, and an empty folder."""
+    """What a scenario stands on: how much, from which seed, an empty folder, and the Python whose pip is the client."""
 
     size: Size
     seed: int
     folder: Path
+    python: str = sys.executable
 
     def under(self, what: str) -> Path:
         """A folder of its own for a part of it."""

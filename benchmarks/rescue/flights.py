@@ -12,7 +12,7 @@ import attrs
 from benchmarks.rescue import clients
 from benchmarks.rescue.certificates import certificates
 from benchmarks.rescue.clients import Way
-from benchmarks.rescue.exits import HTTP, KINDS, OTHER, Listener, Pool, listening, pool
+from benchmarks.rescue.exits import HTTP, KINDS, Listener, Pool, listening, pool
 from benchmarks.rescue.figures import Figure, Ground, missing, none, share
 from benchmarks.rescue.proxies import Proxy, running
 
@@ -31,29 +31,26 @@ def run(proxy: Proxy, ground: Ground) -> Iterator[Figure]:
     secure = Listener("secure", "origin", more={"tls": str(files.server)})
     good, total = 0, 0
     with listening(ground.under("origin"), [secure, Listener("plain", "origin"), Listener("echo", "echo")]) as origin:
-        for kind, schemes in KINDS.items():
-            for protocol in ("socks", "http") if ground.size.all else (OTHER[kind],):
-                what = f"{kind}, {protocol.upper()} port"
-                if reason := proxy.cannot(protocol, schemes):
-                    yield missing(what, reason)
-                    continue
-                folder = ground.under(what)
-                hosts = {"origin.example:443": origin.ports["secure"]}
-                with (
-                    pool(folder / "pool", schemes, [KILLS] * 4, ground.seed, hosts) as exits,
-                    running(proxy, exits.exits, folder / "proxy", strategy="round-robin") as it,
-                ):
-                    way, context = Way(protocol, it.ports[protocol]), files.context()
-                    one = functools.partial(clients.fetched, way, "origin.example", 443, context, PATH)
-                    outcomes = clients.crowd([one] * ground.size.flights, AT_ONCE)
-                fine = sum(not outcome.failure for outcome in outcomes)
-                good, total = good + fine, total + len(outcomes)
-                # Chance alone leaves half of what is allowed: one thousand would miss now and then by bad luck.
-                yield attrs.evolve(
-                    share(f"{what}: TLS requests that succeed", fine, len(outcomes), 0, clients.failures(outcomes)),
-                    bound="",
-                )
-                yield from _once(proxy, ground, what, protocol, schemes, origin.ports)
+        for kind, protocol in proxy.combinations(ground.size.all):
+            what, schemes = f"{kind}, {protocol.upper()} port", KINDS[kind]
+            if reason := proxy.cannot(protocol, schemes):
+                yield missing(what, reason)
+                continue
+            folder = ground.under(what)
+            hosts = {"origin.example:443": origin.ports["secure"]}
+            with (
+                pool(folder / "pool", schemes, [KILLS] * 4, ground.seed, hosts) as exits,
+                running(proxy, exits.exits, folder / "proxy", strategy="round-robin") as it,
+            ):
+                way, context = Way(protocol, it.ports[protocol]), files.context()
+                one = functools.partial(clients.fetched, way, "origin.example", 443, context, PATH)
+                outcomes = clients.crowd([one] * ground.size.flights, AT_ONCE)
+            fine = sum(not outcome.failure for outcome in outcomes)
+            good, total = good + fine, total + len(outcomes)
+            # Chance alone leaves half of what is allowed: one thousand would miss now and then by bad luck.
+            told = share(f"{what}: TLS requests that succeed", fine, len(outcomes), 0, clients.failures(outcomes))
+            yield attrs.evolve(told, bound="")
+            yield from _once(proxy, ground, what, protocol, schemes, origin.ports)
     yield share("TLS requests that succeed, of all", good, total, 99.5 - ground.size.leeway)
 
 
@@ -64,6 +61,7 @@ def _once(
     folder = ground.under(f"{what}, once")
     count = ground.size.posts
     hosts = {f"post-{number}.example:80": ports["plain"] for number in range(count)}
+    hosts |= {f"plain-{number}.example:80": ports["plain"] for number in range(count)}
     hosts |= {f"early-{number}.example:443": ports["echo"] for number in range(count)}
     with (
         pool(folder / "pool", schemes, [EATEN] * 4, ground.seed, hosts) as exits,
@@ -77,12 +75,12 @@ def _once(
             early = earlyHello(f"early-{number}.example")
             asks.append(functools.partial(_sent, way, f"early-{number}.example", 443, early))
             if protocol == "http" and set(schemes) == {HTTP}:
-                host = f"post-{number}.example"
+                host = f"plain-{number}.example"
                 asks.append(functools.partial(clients.forwarded, way, host, 80, "POST", PATH, b"song=parrot"))
         outcomes = clients.crowd(asks, AT_ONCE)
         lost = sum(1 for outcome in outcomes if outcome.failure)
         had = deliveries(exits)
-    for name, title in (("post-", "POSTs in a tunnel"), ("early-", "early-data hellos"), ("http post-", "plain POSTs")):
+    for name, title in (("post-", "POSTs in a tunnel"), ("early-", "early-data hellos"), ("plain-", "plain POSTs")):
         ours = {key: number for key, number in had.items() if key.startswith(name)}
         if ours:
             twice = [f"{key} {number} times" for key, number in ours.items() if number > 1]
@@ -104,7 +102,7 @@ async def _sent(way: Way, host: str, port: int, data: bytes) -> None:
 
 
 def deliveries(exits: Pool) -> Counter[str]:
-    """How often bytes came through to each destination, or were eaten on the way; and the plain POSTs, by ``http``."""
+    """How often each destination was sent something: what came through, and what was eaten on the way."""
     asked: dict[tuple[str, int], str] = {}
     had: Counter[str] = Counter()
     for event in exits.running.events("request", "flight", "lost"):
@@ -112,7 +110,7 @@ def deliveries(exits: Pool) -> Counter[str]:
         match event["event"]:
             case "request" if event["protocol"] == "http":
                 if event["head"].startswith("POST "):
-                    had[f"http {event['host']}"] += 1
+                    had[event["host"]] += 1
             case "request":
                 asked[key] = event["host"]
             case "flight" if event["octets"] and key in asked:

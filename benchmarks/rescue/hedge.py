@@ -21,24 +21,18 @@ def run(proxy: Proxy, ground: Ground) -> Iterator[Figure]:
     """Set-up times without hedging, then with it."""
     with listening(ground.under("origin"), [Listener("echo", "echo")]) as origin:
         for kind, schemes in KINDS.items():
-            able = [protocol for protocol in ("socks", "http") if not proxy.cannot(protocol, schemes)]
-            if not able:
+            if not (able := proxy.able(schemes)):
                 yield missing(kind, proxy.cannot("http", schemes))
                 continue
-            if not ground.size.all and kind != "mixed exits":
+            if not (ground.size.all and proxy.ours) and kind != proxy.one(KINDS):
                 continue
             slow: dict[str, float] = {}
             for hedge in ("off", "auto") if proxy.ours else ("off",):
                 folder = ground.under(f"{kind}-{hedge}")
                 hosts = {"echo.example:7": origin.ports["echo"]}
+                faults = [[f"10% slow-connect={ground.size.slow:g}"], [], []]
                 with (
-                    pool(
-                        folder / "pool",
-                        schemes,
-                        [[f"10% slow-connect={ground.size.slow:g}"], [], []],
-                        ground.seed,
-                        hosts,
-                    ) as exits,
+                    pool(folder / "pool", schemes, faults, ground.seed, hosts) as exits,
                     running(proxy, exits.exits, folder / "proxy", strategy="round-robin", hedge=hedge) as it,
                 ):
                     asks = [

@@ -40,6 +40,7 @@ nonhierarchical_direct off
 prefer_direct off
 forward_max_tries 8
 forward_timeout 8 seconds
+read_timeout 8 seconds
 connect_timeout 3 seconds
 retry_on_error on
 cache deny all
@@ -101,6 +102,6 @@ def _haproxy(
 PROXIES = (
     PIPSOCKS,
     Proxy("squid", frozenset({HTTP}), ("http",), which("squid"), _squid),
-    Proxy("pproxy", frozenset({SOCKS, HTTP}), ("socks", "http"), besidePython("pproxy"), _pproxy),
-    Proxy("haproxy", frozenset({SOCKS, HTTP}), ("socks", "http"), which("haproxy"), _haproxy, passes=True),
+    Proxy("pproxy", frozenset({SOCKS, HTTP}), ("socks", "http"), besidePython("pproxy"), _pproxy, checks=True),
+    Proxy("haproxy", frozenset({SOCKS, HTTP}), ("socks", "http"), which("haproxy"), _haproxy, True, True),
 )

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from benchmarks.peers import freePort, started, written
-from benchmarks.rescue.exits import HTTP, SOCKS, Exit
+from benchmarks.rescue.exits import HTTP, KINDS, OTHER, SOCKS, Exit
 
 JOURNAL_SECONDS = 20.0
 
@@ -27,6 +27,7 @@ class Proxy:
     @ivar find: its program; None where it is not installed.
     @ivar command: its command line, from the program, both ports, the exits, the strategy and a folder.
     @ivar passes: it passes bytes on to an exit, and does not speak its protocol: clients must.
+    @ivar checks: it dials exits by itself, to see whether they are alive.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Proxy:
     find: Callable[[], str | None]
     command: Callable[[str, Mapping[str, int], Sequence[Exit], Mapping[str, Any], Path], list[str]]
     passes: bool = False
+    checks: bool = False
 
     @property
     def ours(self) -> bool:
@@ -50,6 +52,28 @@ class Proxy:
         if self.passes and set(schemes) != {SOCKS if port == "socks" else HTTP}:
             return "passes bytes on as they are: the client's protocol has to be the exit's"
         return ""
+
+    def able(self, schemes: Sequence[str]) -> list[str]:
+        """The ports behind which it can have exits that speak `schemes`."""
+        return [port for port in ("socks", "http") if not self.cannot(port, schemes)]
+
+    def combinations(self, all: bool) -> list[tuple[str, str]]:
+        """
+        Kinds of exits, each with a port: of pipsocks every one, if `all` are wanted; otherwise one port for each kind.
+
+        Where both ports will do, it is the one whose protocol the exits do not speak. Some may be what it cannot do.
+        """
+        if all and self.ours:
+            return [(kind, port) for kind in KINDS for port in ("socks", "http")]
+        chosen = []
+        for kind, schemes in KINDS.items():
+            able = self.able(schemes)
+            chosen.append((kind, OTHER[kind] if OTHER[kind] in able or not able else able[0]))
+        return chosen
+
+    def one(self, kinds: Mapping[str, Sequence[str]]) -> str:
+        """The last of some kinds of exits that it can have."""
+        return next(kind for kind in reversed(list(kinds)) if self.able(kinds[kind]))
 
 
 @attrs.frozen

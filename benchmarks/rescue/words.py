@@ -14,7 +14,7 @@ from benchmarks.rescue.proxies import Proxy, running
 
 TITLE = "One dead destination among many requests: no healthy exit is ejected, whatever its words"
 AT_ONCE = 4
-JOBS = 3
+JOBS = 4
 DEAD = "dead.example"
 
 ANY = ("asked-close", "asked-reset", "then-close", "then-reset", "flight-close", "asked-silent")
@@ -42,7 +42,7 @@ def run(proxy: Proxy, ground: Ground) -> Iterator[Figure]:
 
         jobs = []
         for kind, schemes in KINDS.items():
-            if not any(not proxy.cannot(protocol, schemes) for protocol in ("socks", "http")):
+            if not proxy.able(schemes):
                 yield missing(kind, proxy.cannot("http", schemes))
                 continue
             chosen = WORDS[kind] if ground.size.all and proxy.ours else [WORDS[kind][each] for each in FEW[kind]]
@@ -54,7 +54,7 @@ def _figures(proxy: Proxy, ground: Ground, kind: str, faults: Sequence[str], hos
     schemes, word = KINDS[kind], ", ".join(dict.fromkeys(faults))
     what = f"{kind} that say {word}"
     folder = ground.under(what)
-    able = [protocol for protocol in ("socks", "http") if not proxy.cannot(protocol, schemes)]
+    able = proxy.able(schemes)
     plan = [[f"for={DEAD} {fault}"] for fault in faults]
     count = ground.size.requests // 4 if "silent" in word else ground.size.requests
     with (

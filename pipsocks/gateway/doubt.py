@@ -30,6 +30,9 @@ _SPENT: Final = frozenset({About.RULES, About.ABILITY, About.LOGIN})
 _SHUT: Final = frozenset({About.PLAIN, About.RULES})
 """What shuts a direct way in a lower tier: it must not get what the exits refused."""
 
+_UNCARRIED: Final = frozenset({"PS-UP25"})
+"""And so does what an exit can't carry, datagrams above all: nobody who uses exits wants those to go around them."""
+
 _PLAINEST: Final = ("PS-DE01", "PS-UP21", "PS-DE02", "PS-DE03", "PS-UP20", "PS-UP19", "PS-DE04", "PS-UP18", "PS-DE05")
 
 
@@ -54,7 +57,7 @@ class Findings:
         """Note what `chain` said. An attempt cut by the deadline says nothing where the chain has said anything."""
         if refusal.about is not About.NOTHING or chain not in self._said:
             self._said[chain] = refusal
-        self._shut = self._shut or refusal.about in _SHUT
+        self._shut = self._shut or refusal.about in _SHUT or refusal.slug.code in _UNCARRIED
         if refusal.about in REPORTS:
             self._reports[chain] = min(self._reports.get(chain, refusal), refusal, key=_plainness)
             self._count += 1

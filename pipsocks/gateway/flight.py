@@ -167,11 +167,11 @@ class _Flying:
     # replay
 
     def _mayReplay(self) -> bool:
-        kept = self._kept.kind
         return (
             self._replays < REPLAYS
             and self._clock.seconds() - self._session.began <= LATEST
-            and (kept in (Kind.NOTHING, Kind.HELLO) or (kept is Kind.REQUEST and not self._repeated))
+            and self._kept.replayable
+            and not (self._repeated and self._kept.kind is Kind.REQUEST)
             and self._session.gateway.memory.mayReplay(self._session.request.destination)
         )
 

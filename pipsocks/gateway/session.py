@@ -178,6 +178,9 @@ class Session:
             self.attempts += 1
             return reach(chain)
 
+        if terms.total is None:  # the look-up for a route is part of the client's time
+            late = gateway.clock.seconds() - self.began
+            terms = attrs.evolve(terms, total=max(1.0, self.group.retry.total - late)) if late > 0.01 else terms
         search = Search(
             gateway.clock, self.group, self.plan, destination, gateway.memory, self.entry, counted, terms, self.lost
         )
@@ -203,7 +206,12 @@ async def connect(session: Session, conversation: Conversation, judge: Judge) ->
         return _connected(chain.connect(destination, judge))
 
     found = await session.search(reach)
-    conversation.accept(_ours(found.reached) if found.chain.direct else found.reached.bound)
+    try:
+        conversation.accept(_ours(found.reached) if found.chain.direct else found.reached.bound)
+    except BaseException:
+        found.close()
+        found.reached.transport.abortConnection()
+        raise
     fly(session, conversation.stream, found, reach)
 
 

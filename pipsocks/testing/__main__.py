@@ -7,6 +7,7 @@ The first line of its output is the port, all others are its log: one JSON objec
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import sys
 import time
 from pathlib import Path
@@ -25,6 +26,13 @@ from pipsocks.testing.tls import serverTLS
 from pipsocks.testing.upstream import Upstream
 
 
+def _isLoopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     if not (host and port.isascii() and port.isdecimal() and int(port) < 65_536):
@@ -41,6 +49,10 @@ def options() -> argparse.ArgumentParser:
         epilog=f"faults:\n{describe()}",
     )
     parser.add_argument("--listen", type=_address, default=("127.0.0.1", 0), metavar="HOST:PORT")
+    parser.add_argument(
+        "--beyond-loopback", action="store_true",
+        help="listen where others reach it, who can then use it as a proxy",
+    )  # fmt: skip
     parser.add_argument(
         "--kind", choices=("upstream", "origin", "echo"), default="upstream", help="a proxy, an HTTP origin, or an echo"
     )
@@ -72,6 +84,8 @@ def main(reactor: Any, *arguments: str) -> Deferred[None]:
         "echo": Echo(),
     }
     host, port = chosen.listen
+    if not _isLoopback(host) and not chosen.beyond_loopback:
+        parser.error(f"{host} is not a loopback address; add --beyond-loopback if others are to use this as a proxy")
     try:
         server = Server(
             reactor, kinds[chosen.kind], chosen.fault, seed=chosen.seed, host=host, port=port,

@@ -123,8 +123,13 @@ class _Connection(Protocol):
                     self.transport.write(said or b"")
                 return
             if isinstance(event, h11.Request):
+                try:
+                    path = urlsplit(event.target.decode("latin-1")).path or "/"
+                except ValueError:
+                    self._refuse(400)
+                    return
                 self._request = event
-                self._asked(event)
+                self._asked(event, path)
             elif isinstance(event, h11.EndOfMessage):
                 self._answering = True
                 if wait := self._turn.faults.get("slow"):
@@ -137,14 +142,14 @@ class _Connection(Protocol):
         self.transport.write(b"HTTP/1.1 %d Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % status)
         self._turn.end("close")
 
-    def _asked(self, request: h11.Request) -> None:
+    def _asked(self, request: h11.Request, path: str) -> None:
         """The head is whole: strike, or go on to the request's end."""
         self._served += 1
         if self._served > 1:
             self._turn.next()
         self._origin.requests += 1
         self._number = self._origin.requests
-        self._path = urlsplit(request.target.decode("latin-1")).path or "/"
+        self._path = path
         fields = {name.decode(): value.decode("latin-1") for name, value in request.headers}
         self._fields = fields
         self._turn.tell(

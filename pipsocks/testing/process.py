@@ -56,10 +56,18 @@ class Process:
         command = [sys.executable, "-m", "pipsocks.testing", *self._arguments]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
-        first = self._process.stdout.readline()
-        if not first.strip().isdecimal():
+        late = threading.Timer(PATIENCE, self._process.kill)
+        late.start()
+        try:
+            first = self._process.stdout.readline()
+            if not first.strip().isdecimal():
+                words = f"{command} does not listen within {PATIENCE:g} s; its own words are on standard error"
+                raise RuntimeError(words)
+        except BaseException:  # an interrupt too: nobody else ends the process then
             self.__exit__(None, None, None)
-            raise RuntimeError(f"{command} does not listen; its own words are on standard error")
+            raise
+        finally:
+            late.cancel()
         self.port = int(first)
         self._reader = threading.Thread(target=self._collect, args=(self._process.stdout,), daemon=True)
         self._reader.start()

@@ -6,17 +6,16 @@ Where its faults leave it healthy it does what it was asked for.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import attrs
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, ISSLTransport
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from pipsocks.testing.far import Far, farEndpoint
 from pipsocks.testing.turn import Turn
 from pipsocks.testing.valve import Valve
 from pipsocks.testing.words import PORTAL, Words, failure, httpWords, socksWords
@@ -56,39 +55,6 @@ class Upstream:
 
 
 @implementer(IHalfCloseableProtocol)
-class _Far(Protocol):
-    """The far side of a granted request: its bytes and its end go to `near`, and theirs come here."""
-
-    transport: Any
-
-    def __init__(self, near: _Near) -> None:
-        self.near = near
-        self.ended = False
-
-    def connectionMade(self) -> None:
-        """End with the server, whatever happens meanwhile."""
-        self.near.turn.opened(self.transport)
-
-    def dataReceived(self, data: bytes) -> None:
-        """Pass on."""
-        assert self.near.valve is not None  # since it was connected
-        self.near.valve.write(data)
-
-    def readConnectionLost(self) -> None:
-        """Pass the end on; TLS has no such end of one direction, so there it is the end of both."""
-        self.ended = True
-        self.near.answered()
-
-    def writeConnectionLost(self) -> None:
-        """Wait for the other direction."""
-
-    def connectionLost(self, reason: Failure = Failure(ConnectionError())) -> None:  # noqa: B008
-        """Both directions are done, or the origin broke off."""
-        self.near.lostFar()
-        self.near.turn.closed(self.transport)
-
-
-@implementer(IHalfCloseableProtocol)
 class _Near(Protocol):
     """One connection of a client."""
 
@@ -101,7 +67,7 @@ class _Near(Protocol):
         self._codec = SocksServer(loginRequired="login-refused" in turn.faults)
         self._buffer = bytearray()
         self._read: Callable[[], None] = self._firstByte
-        self._far: _Far | None = None
+        self._far: Far | None = None
         self._up = 0
         self._ended = False
         self._lost = False
@@ -294,7 +260,7 @@ class _Near(Protocol):
         self.turn.end(_among(_FLIGHT, self.turn.faults) or "close")
 
     def _connect(self, address: str, host: str, port: int, words: Words) -> None:
-        def connected(far: _Far) -> None:
+        def connected(far: Far) -> None:
             self._far = far
             self._grant(words)
             far.transport.registerProducer(self.transport, True)
@@ -312,7 +278,7 @@ class _Near(Protocol):
 
         self.transport.pauseProducing()
         host, port = self._hosts.get(address, (host, port))
-        dial = _endpoint(self.turn.reactor, host, port).connect(Factory.forProtocol(lambda: _Far(self)))
+        dial = farEndpoint(self.turn.reactor, host, port).connect(Factory.forProtocol(lambda: Far(self)))
         self.turn.dialling(dial)
         dial.addCallbacks(connected, failed)
 
@@ -320,12 +286,3 @@ class _Near(Protocol):
 def _among(names: tuple[str, ...], faults: Mapping[str, str]) -> str:
     """How the one of `names` that is in `faults` ends a connection; empty where none is."""
     return next((name.partition("-")[2] for name in names if name in faults), "")
-
-
-def _endpoint(reactor: Any, host: str, port: int) -> Any:
-    # The literals that most tests use need no thread to look them up.
-    try:
-        version = ipaddress.ip_address(host).version
-    except ValueError:
-        return HostnameEndpoint(reactor, host, port)
-    return (TCP4ClientEndpoint if version == 4 else TCP6ClientEndpoint)(reactor, host, port)

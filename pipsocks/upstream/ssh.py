@@ -84,8 +84,9 @@ class SSHHop:
         return network.shared.use(self, lambda: Deferred.fromCoroutine(self._open(endpoint, network)))
 
     async def _open(self, endpoint: IStreamClientEndpoint, network: Network) -> Any:
-        from pipsocks.upstream.sshline import Manners, openLine
+        from pipsocks.upstream.sshline import openLine
         from pipsocks.upstream.sshlogin import Credentials
+        from pipsocks.upstream.sshmanners import Manners
 
         login, settings = self.login, self.settings
         password = login.password if login is not None and login.password.reveal() else None

@@ -18,6 +18,9 @@ from pipsocks.upstream.sshdata import Fields, Malformed
 PORT: Final = 22
 """The port that stands in no entry: another one's host is written ``[HOST]:PORT``."""
 
+KIND: Final = 64
+"""Octets that the name of a key's type has at most (RFC 4251, section 6): more of it are not shown."""
+
 _HASHED: Final = b"|1|"
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/]+={0,2}")
 
@@ -107,7 +110,7 @@ def knownKeys(files: Sequence[str], host: Destination) -> KnownKeys:
 def fingerprint(blob: bytes) -> str:
     """A key's type and SHA-256 fingerprint."""
     digest = base64.b64encode(hashlib.sha256(blob).digest()).rstrip(b"=")
-    return f"{_kind(blob).decode('ascii', 'replace')} SHA256:{digest.decode()}"
+    return f"{_kind(blob)[:KIND].decode('ascii', 'replace')} SHA256:{digest.decode()}"
 
 
 def _kind(blob: bytes) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-import attrs
 from twisted.conch.ssh.transport import DISCONNECT_BY_APPLICATION, SSHClientTransport
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IProtocol, IProtocolFactory, IStreamClientEndpoint
@@ -17,8 +16,9 @@ from pipsocks.model import Destination
 from pipsocks.refusal import Refusal, printable
 from pipsocks.upstream.failures import ofEnd, ofHostKey, ofSilence, ofSSH, ofSSHLogin
 from pipsocks.upstream.sshdata import Fields, Malformed
-from pipsocks.upstream.sshhosts import HostKeyChanged, HostKeyUnknown, KnownKeys
-from pipsocks.upstream.sshlogin import Credentials, LoginRefused, Userauth
+from pipsocks.upstream.sshhosts import HostKeyChanged, HostKeyUnknown
+from pipsocks.upstream.sshlogin import LoginRefused, Userauth
+from pipsocks.upstream.sshmanners import CIPHERS, HOST_KEYS, KEY_EXCHANGES, MACS, Manners
 from pipsocks.upstream.sshtunnels import Tunnels
 
 log = Logger()
@@ -41,26 +41,6 @@ MESSAGE: Final = 262_144
 FAREWELL: Final = 1.0
 """Seconds that a connection has to take leave in."""
 
-# What has SHA-1, MD5 or CBC in it is not spoken; nor is compression, which tells lengths.
-CIPHERS: Final = [b"aes128-ctr", b"aes256-ctr", b"aes192-ctr"]
-MACS: Final = [b"hmac-sha2-256", b"hmac-sha2-512"]
-HOST_KEYS: Final = [
-    b"ssh-ed25519",
-    b"ecdsa-sha2-nistp256",
-    b"ecdsa-sha2-nistp384",
-    b"ecdsa-sha2-nistp521",
-    b"rsa-sha2-512",
-    b"rsa-sha2-256",
-]
-
-# A group that the hop thinks up (RFC 4419) is not taken: whether it is one, OpenSSL takes a minute of the reactor's time
-# to find out, before the hop has shown its key.
-KEY_EXCHANGES: Final = [
-    name
-    for name in SSHClientTransport.supportedKeyExchanges
-    if not name.endswith(b"sha1") and b"group-exchange" not in name
-]
-
 _VERSION: Final = re.compile(rb"^SSH-[^\n]*\n", re.MULTILINE)
 
 _FULL: Final = (b"Exceeded MaxStartups", b"Not allowed at this time")
@@ -69,22 +49,6 @@ _FULL: Final = (b"Exceeded MaxStartups", b"Not allowed at this time")
 
 def _ignored(event: Any) -> None:
     """Conch tells its log of every channel; what matters is in our journal."""
-
-
-@attrs.frozen
-class Manners:
-    """
-    What a connection is made with.
-
-    @ivar reactor: has the time, and Unix sockets for the agent.
-    @ivar limit: seconds for the handshake, and for the opening of one channel.
-    """
-
-    hop: Destination
-    known: KnownKeys
-    credentials: Credentials
-    reactor: Any
-    limit: float
 
 
 class Line(SSHClientTransport):

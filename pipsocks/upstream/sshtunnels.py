@@ -8,15 +8,15 @@ from typing import Any, Final
 from typing import Protocol as Seam
 
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.error import ConnectionLost, NoProtocol
-from twisted.internet.interfaces import IDelayedCall, IProtocol, IProtocolFactory, IReactorTime
+from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTime
 from twisted.python.failure import Failure
 
 from pipsocks.model import Destination
-from pipsocks.refusal import Refusal
 from pipsocks.upstream.failures import RESOURCE_SHORTAGE, ofChannel, ofEnd, ofSilence
 from pipsocks.upstream.sshchannel import CLOSE, DATA, EOF, PACKET, WINDOW_ADJUST, Channel
 from pipsocks.upstream.sshdata import Fields, Malformed, number, string
+from pipsocks.upstream.sshopening import Opening
 from pipsocks.upstream.sshwindow import WINDOW
 
 CHANNELS: Final = 4096
@@ -53,51 +53,6 @@ class Line(Seam):
 
     def retire(self) -> None:
         """Let nobody else use the connection."""
-
-
-class Opening:
-    """
-    Somebody who waits for a channel, for a limited time.
-
-    @ivar done: fires with the protocol that `factory` built, or fails with a `Refusal`. Cancelling it gives the
-        channel up.
-    """
-
-    def __init__(self, where: Destination, factory: IProtocolFactory, heard: int, timer: IDelayedCall) -> None:
-        self.where = where
-        self.heard = heard
-        self._factory = factory
-        self._timer = timer
-        self.done: Deferred[IProtocol] = Deferred(lambda _: self._stop())
-
-    def refused(self, refusal: Refusal) -> None:
-        """It will not open."""
-        if not self.done.called:
-            self._stop()
-            self.done.errback(refusal)
-
-    def opened(self, channel: Channel) -> None:
-        """The channel is there: give it to a protocol."""
-        if self.done.called:
-            channel.abortConnection()
-            return
-        self._stop()
-        try:
-            protocol = self._factory.buildProtocol(channel.getPeer())
-            if protocol is None:
-                raise NoProtocol
-            channel.protocol = protocol
-            protocol.makeConnection(channel)
-        except Exception:
-            channel.protocol = None
-            channel.abortConnection()
-            self.done.errback(Failure())
-        else:
-            self.done.callback(protocol)
-
-    def _stop(self) -> None:
-        if self._timer.active():
-            self._timer.cancel()
 
 
 class Tunnels:
@@ -148,6 +103,7 @@ class Tunnels:
         @return: fires with the protocol, or fails with `Refusal`. Cancelling it gives the channel up.
         """
         if len(self._channels) + len(self._openings) >= CHANNELS:
+            self.transport.retire()  # a hop that answers no CLOSE would hold it for good
             return fail(ofChannel(RESOURCE_SHORTAGE, "no channel is free", self._hop, where))
         identity, self._next = self._next, (self._next + 1) & 0xFFFFFFFF
         timer = self.clock.callLater(self._limit, self._expired, identity)

@@ -203,6 +203,12 @@ class ShutTests(DoubtCase):
             self.assertNotIn("d", self.usable(findings), code)
             self.assertNotIn(self.chains["d"], findings.live)
 
+    def test_notCarried(self) -> None:
+        """Datagrams that the exits can't carry don't go around them either."""
+        findings = self.findings("a", "d", direct="d")
+        self.say(findings, "a", "PS-UP25")
+        self.assertEqual(self.usable(findings), "")
+
     def test_open(self) -> None:
         """After anything else it is not."""
         for code in (*VAGUE, *BY_THE_HOP, "PS-UP10", "PS-UP12", "PS-UP13"):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import attrs
 from twisted.internet.defer import CancelledError
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
-from pipsocks.model import Destination
+from pipsocks.model import Choice, Destination
 from pipsocks.policy.rules import Guard
 from pipsocks.policy.settings import RuleSettings
 from tests.gateway.rig import ANSWER, GOOD, HANGS, HELLO, Rig, fails
@@ -43,6 +45,19 @@ class SessionTests(SynchronousTestCase):
         rig = Rig([{"direct": GOOD}])
         rig.run()
         self.assertEqual(rig.bound, ("127.0.0.1", 40_000))
+
+    def test_slowRoute(self) -> None:
+        """The look-up for a route is part of the client's time: it hears at the same moment as without one."""
+        rig = Rig([{"a": HANGS}])
+
+        class Slow:
+            async def choose(self, request: Any) -> Any:
+                await deferLater(rig.clock, 1.0)
+                return Choice("default")
+
+        rig.gateway = attrs.evolve(rig.gateway, routes=Slow())
+        rig.run()
+        self.assertEqual(rig.told, [("PS-UP22", 8.0)])
 
     def test_refused(self) -> None:
         """It is told no, and the line says why."""

@@ -88,8 +88,8 @@ class ProcessTests(SynchronousTestCase):
         os.chmod(program, 0o700)
         self.patch(sys, "executable", os.path.abspath(program))
         self.patch(process, "PATIENCE", 0.2)
-        origin = Process(kind="origin")
-        self.assertRaises(RuntimeError, origin.__enter__)
+        error = self.assertRaises(RuntimeError, Process(kind="origin").__enter__)
+        self.assertIn("within 0.2 s", str(error))
 
     def test_process(self) -> None:
         """It listens, tells its events, and ends with its block."""

@@ -139,7 +139,11 @@ class OriginTests(FaultCase):
 
     async def test_badRequest(self) -> None:
         """What is no HTTP gets a 400."""
-        for said in (b"\x16\x03\x01\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"y" * 70_000):
+        for said in (
+            b"\x16\x03\x01\r\n\r\n",
+            b"GET //[ HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"GET / HTTP/1.1\r\nX: " + b"y" * 70_000,
+        ):
             data, _ = await self.whole(self.serve(Origin()), said)
             self.assertRegex(data, rb"^HTTP/1.1 4\d\d ")
 

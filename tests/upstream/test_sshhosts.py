@@ -11,6 +11,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from pipsocks.model import Destination
+from pipsocks.upstream.sshdata import string
 from pipsocks.upstream.sshhosts import HostKeyChanged, HostKeyUnknown, KnownKeys, fingerprint, knownKeys
 from tests.functional.processes import requires
 from tests.upstream.sshrig import generate, newKey
@@ -122,6 +123,10 @@ class KnownHostsTests(SynchronousTestCase):
         second.write_text(self.line("bastion.example"))
         knownKeys([str(self.file), str(second)], BASTION).check(self.key.blob())
         self.assertRaises(HostKeyUnknown, knownKeys(["/nowhere/known_hosts"], BASTION).check, self.key.blob())
+
+    def test_longKind(self) -> None:
+        """A host may call its key what it likes, but not on pages of a log."""
+        self.assertLess(len(fingerprint(string(b"x" * 100_000))), 200)
 
     def test_fingerprint(self) -> None:
         """It is the one that ``ssh-keygen -l`` prints; of no key it is told all the same."""

@@ -310,6 +310,8 @@ class OpeningTests(LineCase):
         self.ask(bastion.port)
         await self.asked(bastion)
         await self.refused(self.ask(bastion.port), "PS-UP14", said="no channel is free")
+        self.ask(bastion.port)  # one that answers no CLOSE would hold a full connection for good
+        await self.turns(lambda: len(bastion.connections) == 2)
 
     async def test_judged(self) -> None:
         """What the rules forbid at the hop is not asked for."""
