@@ -163,7 +163,7 @@ class _Searching:
         return search.begin().addCallback(found)
 
 
-def parse(reactor: Any, host: str = "", port: str = "", **options: str) -> IStreamClientEndpoint:
+def parse(reactor: Any, host: str = "", port: str = "", *more: str, **options: str) -> IStreamClientEndpoint:
     """
     What ``pipsocks:HOST:PORT:chain=CHAIN`` or ``pipsocks:HOST:PORT:group=NAME:config=FILE`` describes.
 
@@ -171,6 +171,8 @@ def parse(reactor: Any, host: str = "", port: str = "", **options: str) -> IStre
 
     @raise ValueError: something is missing, unknown or invalid.
     """
+    if more:
+        raise ValueError("pipsocks: too many parts: write colons in HOST, CHAIN and FILE as \\:")
     unknown = options.keys() - {"chain", "group", "config"}
     if unknown:
         raise ValueError(f"pipsocks: unknown: {', '.join(sorted(unknown))}; there are chain=, and group= with config=")

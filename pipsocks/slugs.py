@@ -130,8 +130,8 @@ SLUGS: Final = _table(
     Slug(
         "PS-RU01", "denied", _C, 403, 2, "http_request_denied", "denied",
         "{detail} denies {where}",
-        "A rule of this proxy, or its address guard, does not let this client go there.",
-        "Ask whoever runs this proxy; rules are written with --allow and --deny, or as [[rule]] in its configuration.",
+        "A rule of this proxy, a route that denies, or its address guard does not let this client go there.",
+        "Ask whoever runs this proxy: rules are --allow and --deny, or [[rule]] and [[route]] in its configuration.",
     ),
     Slug(
         "PS-RU02", "loop", _C, 508, 2, "proxy_loop_detected", "loop",
@@ -280,8 +280,8 @@ SLUGS: Final = _table(
     Slug(
         "PS-UP09", "none_worked", About.NOTHING, 503, 1, "destination_unavailable", "none worked",
         "none of {detail}",
-        "Every upstream was tried, and they failed in different ways.",
-        "Look at each: the list names them in the order of the configuration.",
+        "No upstream that was asked brought an answer; how each of them failed stands in the list.",
+        "Look at each; the journal has every attempt, and the log says which upstreams are out, and why.",
     ),
     Slug(
         "PS-UP10", "hop_login", About.LOGIN, 502, 1, "http_upgrade_failed", "login",

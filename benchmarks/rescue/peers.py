@@ -26,6 +26,7 @@ def _squid(
     # never_direct, with nonhierarchical_direct and prefer_direct off: everything goes by the parents, CONNECT included.
     # forward_max_tries is how many are asked, forward_timeout how long; retry_on_error asks another one after a 403,
     # 500, 503 and so on. connect_retries is for one address of one parent, so it stays 0 where there are others.
+    # With its default read_timeout of 15 minutes a silent parent is waited for as long; so short, a slow page is lost.
     way = " round-robin" if group.get("strategy") == "round-robin" else ""
     peers = "\n".join(
         f"cache_peer 127.0.0.1 parent {each.port} 0 no-query no-digest no-netdb-exchange name=exit{number}"
@@ -40,7 +41,7 @@ nonhierarchical_direct off
 prefer_direct off
 forward_max_tries 8
 forward_timeout 8 seconds
-read_timeout 8 seconds
+read_timeout 7 seconds
 connect_timeout 3 seconds
 retry_on_error on
 cache deny all
@@ -78,6 +79,7 @@ def _haproxy(
     # exit, and the two of them talk. "retries" with "option redispatch 1" goes on to another server with each attempt
     # to connect; "retry-on" is for mode http alone. Health: a tcp-check that speaks the exit's protocol each second,
     # and "observe layer4" with "on-error mark-down" for what traffic shows. "balance first" is the order.
+    # "timeout server" is a tunnel's idle limit too, so that a silent exit is waited for as long as a slow page.
     way = "roundrobin" if group.get("strategy") == "round-robin" else "first"
     checks = {
         SOCKS: ["tcp-check send-binary 050100", "tcp-check expect binary 0500"],

@@ -18,7 +18,7 @@ from pipsocks.config.values import Upstream
 from pipsocks.gateway.settings import RetrySettings, TimeoutSettings
 from pipsocks.model import Problem, StartError
 from pipsocks.observe.settings import JournalSettings
-from pipsocks.policy.settings import RouteSettings, RuleSettings
+from pipsocks.policy.settings import DENY, DIRECT, RouteSettings, RuleSettings
 from pipsocks.settings import GroupSettings, Settings
 
 PROXIES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "http_proxy", "HTTP_PROXY")
@@ -106,7 +106,7 @@ def _routes(gathered: Gathered, upstream: Given | None, groups: Collection[str])
     """What goes straight, the routes of the file, and the way of the rest."""
     document = gathered.document
     if document.groups and document.routes == [] and upstream is None:
-        name = next(iter(document.groups))
+        name = next((each for each in document.groups if each not in (DIRECT, DENY)), "NAME")
         hint = f'write [[route]] and, below, to = "{name}": without host, port or user it takes everything'
         gathered.problems.append(Problem("no route leads to any group", document.where("groups"), hint))
     if document.groups is not None:

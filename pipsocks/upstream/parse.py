@@ -133,6 +133,10 @@ class _Reader:
     def _wrong(self, what: str, hint: str = "") -> ChainInvalid:
         return ChainInvalid(f"{self._where} {what}", hint)
 
+    def _unread(self, error: OSError) -> ChainInvalid:
+        what = f"names a file that cannot be read: {error.filename}: {error.strerror}"
+        return self._wrong(what, "look at the path, and at who may read it")
+
     def _place(self, rest: str, defaultPort: int) -> tuple[str | None, Destination, str | None]:
         """User info (None without an @), host and port, and the query."""
         masked = _REFERENCE.sub(lambda match: "x" * len(match[0]), rest)
@@ -203,7 +207,7 @@ class _Reader:
             settings = TLSSettings(**given, verify=verify)
             clientTLS(settings, host)
         except OSError as error:
-            raise self._wrong(f"names a file that cannot be read: {error.filename}: {error.strerror}") from None
+            raise self._unread(error) from None
         except UnicodeError:  # Twisted verifies what IDNA 2008 calls a name: without underscores, for one
             hint = "name the one in its certificate: ?sni=NAME"
             raise self._wrong("has a name that no certificate can be verified for", hint) from None
@@ -225,7 +229,7 @@ class _Reader:
         except ImportError:
             raise self._wrong("needs more of Twisted than is installed", "pip install 'pipsocks[ssh]'") from None
         except OSError as error:
-            raise self._wrong(f"names a file that cannot be read: {error.filename}: {error.strerror}") from None
+            raise self._unread(error) from None
         except ValueError as error:
             raise self._wrong(f"cannot log in so: {error}") from None
         except KeyError:

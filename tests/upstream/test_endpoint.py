@@ -91,6 +91,7 @@ to = "exits"
             ("pipsocks:a.example:80:group=exits", "group=NAME:config=FILE"),
             ("pipsocks:a.example:80:chain=direct:group=exits:config=/nope", "write pipsocks:HOST"),
             ("pipsocks:a.example:80:tier=1", "unknown: tier"),
+            ("pipsocks:a.example:80:chain=socks5://a:1080", "write colons in HOST, CHAIN and FILE as"),
         ):
             error = self.assertRaises(ValueError, clientFromString, reactor, description)
             self.assertIn(words, str(error))

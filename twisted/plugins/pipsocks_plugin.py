@@ -12,7 +12,10 @@ from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 pipsocks = ServiceMaker(
-    "pipsocks", "pipsocks.tap", "A SOCKS5 and HTTP forward proxy with one upstream chain and retries.", "pipsocks"
+    "pipsocks",
+    "pipsocks.tap",
+    "A SOCKS5 and HTTP forward proxy that goes another way when an upstream fails.",
+    "pipsocks",
 )
 pipsocksFaults = ServiceMaker(
     "pipsocks-faults",
