@@ -94,7 +94,8 @@ class Request:
 @attrs.frozen
 class Choice:
     """
-    Where a route leads: `to` a group, or ``direct``; `because` says in the journal which route, and why.
+    Where a route leads: `to` a group, ``direct``, ``deny``, or empty where there is none for the request; `because`
+    says in the journal which route, and why. Of what leads nowhere `refusal` is the `pipsocks.refusal.Refusal`.
 
     `holdsAt` tells of an address whether the route holds there as well, for a name that takes it by its addresses:
     they may be others when they are dialled. None where they are of no matter.
@@ -103,6 +104,7 @@ class Choice:
     to: str
     because: str = ""
     holdsAt: Callable[[str], bool] | None = attrs.field(default=None, eq=False, repr=False)
+    refusal: Exception | None = attrs.field(default=None, eq=False)
 
 
 @attrs.frozen

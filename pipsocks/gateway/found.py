@@ -22,6 +22,7 @@ class Found(Generic[T]):
     A chain that was asked for a destination and said yes.
 
     @ivar reached: what the search was for: the far stream of a tunnel, the connection to an HTTP hop.
+    @ivar cause: what it came to nothing by, in the words of the journal.
     """
 
     chain: Chain
@@ -29,6 +30,7 @@ class Found(Generic[T]):
     tried: Try
     destination: Destination
     _memory: Memory
+    cause: str = attrs.field(default="", init=False)
     _told: bool = attrs.field(default=False, init=False)
     _closed: bool = attrs.field(default=False, init=False)
 
@@ -50,13 +52,13 @@ class Found(Generic[T]):
     def failed(self, refusal: Refusal) -> None:
         """It came to nothing, of which `refusal` speaks vaguely."""
         if not self._told:
-            self._told = True
+            self._told, self.cause = True, refusal.cause
             note(self._memory, self.chain, self.destination, self.tried, refusal)
 
     def blamed(self, refusal: Refusal) -> None:
         """It came to nothing by the chain's own fault."""
         if not self._told:
-            self._told = True
+            self._told, self.cause = True, refusal.cause
             self.tried.doubted()
             self.tried.blamed(refusal)
 

@@ -85,4 +85,6 @@ class _Joined:
             elif up and ended.silence + (0.0 if ended.up else self.silence) >= LEFT:
                 found.failed(unanswered(found))
         found.close()
-        self.entry.close(Ended(ended.token, up, ended.down, reason=ended.reason))
+        # Of a direct way the outcome says all: there is nobody between us and the origin.
+        reason = ended.reason or ("" if found.chain.direct else found.cause)
+        self.entry.close(Ended(ended.token, up, ended.down, reason=reason))

@@ -51,7 +51,7 @@ class Journal(Protocol):
 
 
 class Routes(Protocol):
-    """Which group a session's destination leads to. Both raise `Refusal`: no route leads there, or it is denied."""
+    """Which group a session's destination leads to."""
 
     async def choose(self, request: Request) -> Choice:
         """The route of a request."""
@@ -149,9 +149,15 @@ class Session:
         self.take(await self.gateway.routes.choose(self.request))
 
     def take(self, choice: Choice) -> None:
-        """Go where `choice` leads."""
-        self.choice, self.group = choice, self.gateway.groups[choice.to]
+        """
+        Go where `choice` leads.
+
+        @raise Refusal: that is nowhere.
+        """
         self.entry.route, self.entry.because = choice.to, choice.because
+        if choice.refusal is not None:
+            raise choice.refusal
+        self.choice, self.group = choice, self.gateway.groups[choice.to]
         self.plan = self.group.plan(self.request.destination)
         self.group.budget.earn()
 

@@ -118,11 +118,9 @@ class Route:
         Where it leads.
 
         @param byAddresses: it is taken for what the destination's addresses are.
-        @raise Refusal: PS-RU01, nowhere.
         """
-        if self.settings.to == DENY:
-            raise Refusal("PS-RU01", where=where, detail=self.settings.label)
-        return Choice(self.settings.to, because, self.holdsAt if byAddresses else None)
+        denied = Refusal("PS-RU01", where=where, detail=self.settings.label) if self.settings.to == DENY else None
+        return Choice(self.settings.to, because, self.holdsAt if byAddresses else None, denied)
 
 
 class Routes:
@@ -142,7 +140,7 @@ class Routes:
         """
         The way of a `request`. Waits only where a name's addresses count, and then for `LOOK_UP_LIMIT` at most.
 
-        @raise Refusal: PS-RU01, a route denies it; PS-RU03, there is none for it.
+        @return: with PS-RU01 where a route denies it, with PS-RU03 where there is none for it.
         """
         destination = request.destination
         name, address = _read(destination)
@@ -157,7 +155,7 @@ class Routes:
                 because, byAddresses = route.holds(addresses), True
             if because is not None:
                 return route.choice(because, str(destination), byAddresses)
-        raise Refusal("PS-RU03", where=str(destination))
+        return Choice("", refusal=Refusal("PS-RU03", where=str(destination)))
 
     def known(self, request: Request, anywhere: bool = False) -> Choice:
         """
@@ -165,7 +163,7 @@ class Routes:
 
         @param anywhere: the way of a destination that no route speaks of, which is what an association takes before its
             first datagram: only routes match that are about every host and every port.
-        @raise Refusal: PS-RU01, a route denies it; PS-RU03, there is none for it.
+        @return: with PS-RU01 where a route denies it, with PS-RU03 where there is none for it.
         """
         name, address = ("", None) if anywhere else _read(request.destination)
         where = "" if anywhere else str(request.destination)
@@ -175,7 +173,7 @@ class Routes:
             because = route.matches(name, address)
             if because is not None:
                 return route.choice(because, where)
-        raise Refusal("PS-RU03", where=where)
+        return Choice("", refusal=Refusal("PS-RU03", where=where))
 
     async def _addresses(self, destination: Destination) -> Sequence[str]:
         """The addresses of a name; none where they cannot be had in time, for whatever reason."""

@@ -63,10 +63,7 @@ class Associations:
         session.take(choice)
 
         def leads(destination: Destination) -> bool:
-            try:
-                return routes.known(Request(destination, "udp", request.user, request.listener)).to == choice.to
-            except Refusal:
-                return False
+            return routes.known(Request(destination, "udp", request.user, request.listener)).to == choice.to
 
         near = conversation.stream
         here, peer = near.transport.getHost(), near.transport.getPeer()

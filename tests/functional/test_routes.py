@@ -42,6 +42,10 @@ to = "two"
 network = ["127.0.0.0/8"]
 port = [{peer.port}]
 to = "direct"
+[[route]]
+network = ["127.0.0.0/8"]
+port = [2]
+to = "deny"
 """
         )
         answer = askConnect(self.dial(proxy.http()), "localhost", peer.port)
@@ -53,13 +57,15 @@ to = "direct"
         self.assertReason(refused, "PS-RU03")
         self.assertIn(b"no route leads to 127.0.0.1:1", refused.body)
         self.assertEqual(askSocks(self.dial(proxy.socks()), "127.0.0.1", 1)[0], 2)
+        self.assertReason(askConnect(self.dial(proxy.http()), "127.0.0.1", 2), "PS-RU01")
         proxy.stop()
-        told = [(line["route"], line["because"]) for line in proxy.journal(5)]
+        told = [(line["route"], line["because"]) for line in proxy.journal(6)]
         self.assertEqual(
             sorted(told),
             [
                 ("", ""),
                 ("", ""),
+                ("deny", "route[3] network 127.0.0.0/8"),
                 ("direct", "route[2] network 127.0.0.0/8"),
                 ("one", "route[0] host localhost"),
                 ("two", "route[1]"),

@@ -945,3 +945,27 @@ class JournalTests(FlightCase):
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
         self.assertHanded(self.far())
         self.finish()
+
+    def test_cameToNothing(self) -> None:
+        """A tunnel without a byte back says in words which upstream it was; of a direct one the outcome says all."""
+        died = "upstream a said yes for index.example:443 and ended before a byte came back"
+        for direct, reason in (((), died), (("a",), None)):
+            self.setUp()
+            self.exits("a", "b", direct=direct)
+            self.fly(POST)
+            self.far().dies()
+            self.finish()
+            self.assertEqual(self.line.get("reason"), reason)
+
+    def test_stayedSilent(self) -> None:
+        """The same of one that the client gave up; one that spoke needs no reason."""
+        near = self.fly(POST)
+        self.clock.advance(2)
+        near.leaves()
+        self.finish(clientFirst=True, silence=2.0)
+        self.assertEqual(self.line["reason"], "upstream a said yes for index.example:443 and nothing came back")
+        self.setUp()
+        self.fly(POST)
+        self.far().says(b"x")
+        self.finish()
+        self.assertNotIn("reason", self.line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import resource
@@ -249,6 +250,12 @@ def small(*transports: Any) -> None:
     for transport in transports:
         transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
         transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+
+
+def descriptors() -> int:
+    """Count the open descriptors, without those that earlier tests left to the garbage collector."""
+    gc.collect()
+    return len(os.listdir("/proc/self/fd"))
 
 
 def noMoreDescriptors() -> tuple[int, int]:

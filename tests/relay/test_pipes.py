@@ -9,7 +9,7 @@ import resource
 from twisted.trial.unittest import TestCase
 
 from pipsocks.relay.pipes import KEPT, Pipes
-from tests.relay.rig import noMoreDescriptors
+from tests.relay.rig import descriptors, noMoreDescriptors
 
 
 class PipesTests(TestCase):
@@ -20,18 +20,18 @@ class PipesTests(TestCase):
     def test_handful(self) -> None:
         """However many were lent, a handful stays open."""
         pipes = Pipes()
-        before = len(os.listdir("/proc/self/fd"))
+        before = descriptors()
         lent = [pipes.take() for _ in range(20)]
         for pipe in lent:
             assert pipe is not None
             pipes.give(pipe)
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before + 2 * KEPT)
+        self.assertEqual(descriptors(), before + 2 * KEPT)
         again = [pipes.take() for _ in range(KEPT)]
         self.assertTrue(set(again) <= set(lent))
         for pipe in again:
             assert pipe is not None
             pipes.spoil(pipe)
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        self.assertEqual(descriptors(), before)
 
     def test_none(self) -> None:
         """Out of descriptors there is none, and no error."""
