@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any, Final
-from typing import Protocol as Seam
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import (
@@ -13,51 +12,22 @@ from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IProtocol,
     IPushProducer,
-    IReactorTime,
     ITransport,
 )
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from pipsocks.upstream.sshdata import Malformed, number, string
+from pipsocks.upstream.sshdata import number
+from pipsocks.upstream.sshoutput import Output, Service
 from pipsocks.upstream.sshwindow import Window
-
-PACKET: Final = 32_768
-"""The most that one message carries: what every implementation takes (RFC 4253, section 6.1)."""
-
-FILL: Final = 65_536
-"""Octets in the write buffer from which on its producer is paused, as Twisted's own transports do."""
 
 _log: Final = Logger()
 
 WINDOW_ADJUST: Final = 93
-DATA: Final = 94
 EOF: Final = 96
 CLOSE: Final = 97
 FAILURE: Final = 100
-
-
-class Service(Seam):
-    """The connection, as its channels see it."""
-
-    clock: IReactorTime
-
-    @property
-    def congested(self) -> bool:
-        """No data may be sent now."""
-
-    def send(self, message: int, payload: bytes) -> None:
-        """Send one message."""
-
-    def answer(self, message: int, payload: bytes) -> None:
-        """Send what the hop has asked for, which raises `Malformed` where it asks too often."""
-
-    def enrol(self, channel: Channel) -> None:
-        """Let `channel` send a portion when it may again, and say so in its `enrolled`."""
-
-    def addresses(self) -> tuple[Any, Any]:
-        """Our side's of the connection, and the hop's."""
 
 
 @implementer(ITransport, IConsumer, IPushProducer)
@@ -66,45 +36,35 @@ class Channel:
     A channel. What it is asked for as a transport it does as Twisted's TCP transport does.
 
     Both ways have back-pressure: octets that the protocol does not take stay within the window, which grows while it
-    does; octets that the hop does not take stay in `dataBuffer`, whose fill pauses the producer. An end of output is
-    an EOF, both ways. A close by the hop is a clean end, with an EOF before it or not: whether the destination has
-    reset its connection is not told by ssh.
+    does; octets that the hop does not take stay in `output`, whose fill pauses the producer. An end of output is an
+    EOF, both ways. A close by the hop is a clean end, with an EOF before it or not: whether the destination has reset
+    its connection is not told by ssh.
 
     @ivar protocol: whose transport it is; None before there is one, and when it has been told of the end.
     @ivar disconnecting: `loseConnection` was called.
-    @ivar dataBuffer: what is still to be sent.
-    @ivar enrolled: it will be asked to send a portion.
+    @ivar output: what goes.
     """
 
     __slots__ = (
-        "_closed", "_endTold", "_ended", "_finished", "_finishing", "_lost", "_packet", "_paused", "_producer",
-        "_producerPaused", "_pulling", "_remote", "_room", "_service", "_streaming", "_turn", "_window",
-        "dataBuffer", "disconnecting", "enrolled", "protocol",
+        "_closed", "_endTold", "_ended", "_finished", "_finishing", "_lost", "_paused", "_remote", "_service", "_turn",
+        "_window", "disconnecting", "output", "protocol",
     )  # fmt: skip
 
     def __init__(self, service: Service) -> None:
         self.protocol: IProtocol | None = None
         self.disconnecting = False
-        self.dataBuffer = bytearray()
-        self.enrolled = False
+        self.output = Output(service, self._drained)
         self._service = service
         self._remote = 0  # the hop's number for it
-        # What comes.
         self._window = Window()
         self._paused = False
         self._turn: IDelayedCall | None = None
         self._ended = False  # the hop's EOF has come
         self._endTold = False
         self._lost: Failure | None = None  # to be told when all that was held is
-        # What goes.
-        self._room = self._packet = 0
         self._finishing = False  # loseWriteConnection was called
         self._finished = False  # our EOF is sent
         self._closed = False  # our CLOSE is sent
-        self._producer: Any = None
-        self._streaming = False
-        self._producerPaused = False
-        self._pulling = False
 
     # what the hop says
 
@@ -114,14 +74,8 @@ class Channel:
 
         @raise Malformed: it takes no octet in a message.
         """
-        if not packet:
-            raise Malformed("no message may have an octet")
-        self._remote, self._room, self._packet = remote, room, min(packet, PACKET)
-
-    def adjusted(self, count: int) -> None:
-        """The hop takes more."""
-        self._room += count
-        self._send()
+        self.output.confirmed(remote, room, packet)
+        self._remote = remote
 
     def received(self, data: bytes) -> None:
         """
@@ -166,7 +120,6 @@ class Channel:
         """The hop has closed it."""
         self._ended = True
         self._close()
-        self._stopOutput()
         if self._lost is None:
             self._lost = Failure(ConnectionDone())
         self._deliver()
@@ -175,7 +128,7 @@ class Channel:
         """The connection is gone. What was not taken yet is lost with it, as in a reset."""
         self._closed = True
         self._window.held.clear()
-        self._stopOutput()
+        self.output.stop()
         self._tell(self._lost or reason)
 
     # what the hop sends, in the order in which it came
@@ -263,51 +216,47 @@ class Channel:
         """See `ITransport`."""
         if self._closed or self._finishing:
             return
-        self.dataBuffer += data
-        self._send()
-        if len(self.dataBuffer) > FILL and self._streaming and not self._producerPaused:
-            self._producerPaused = True
-            self._producer.pauseProducing()
+        self.output.write(data)
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
         """See `ITransport`."""
         self.write(b"".join(data))
 
-    def sendPortion(self) -> bool:
-        """Send one message's worth; returns whether more is to be sent, for which there is room."""
-        self.enrolled = False
-        count = min(len(self.dataBuffer), self._room, self._packet)
-        if count:
-            self._room -= count
-            self._service.send(DATA, number(self._remote) + string(bytes(self.dataBuffer[:count])))
-            del self.dataBuffer[:count]
-        if not self.dataBuffer:
-            self._emptied()
-        return bool(self.dataBuffer and self._room) and not self._closed
+    @property
+    def dataBuffer(self) -> bytearray:
+        """What is still to be sent, by the name that Twisted's transports have for it."""
+        return self.output.buffer
 
-    def _send(self) -> None:
-        if self.enrolled or self._closed:
-            return
-        while not self._service.congested:
-            if not self.sendPortion():
-                return
-        if self.dataBuffer and self._room:
-            self._service.enrol(self)
-        elif not self.dataBuffer:
-            self._emptied()
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """See `IConsumer`."""
+        self.output.registerProducer(producer, streaming)
 
-    def _emptied(self) -> None:
-        """All is sent: the producer's turn, or that of an end that waited for this."""
-        if self._producer is not None and not self._streaming:
-            if not self._pulling:
-                self._pulling = True
-                self._service.clock.callLater(0, self._pull)
-            return
-        if self._producerPaused:
-            self._producerPaused = False
-            self._producer.resumeProducing()
-        if self.dataBuffer or self._closed:
-            return
+    def unregisterProducer(self) -> None:
+        """See `IConsumer`."""
+        self.output.unregisterProducer()
+        if self.disconnecting or self._finishing:
+            self.output.go()
+
+    def loseWriteConnection(self) -> None:
+        """An EOF, behind all that was written."""
+        self._finishing = True
+        self.output.go()
+
+    def loseConnection(self) -> None:
+        """See `ITransport`: an EOF and a CLOSE, behind all that was written."""
+        if not self.disconnecting:
+            self.disconnecting = True
+            self.output.go()
+
+    def abortConnection(self) -> None:
+        """A CLOSE at once."""
+        if not self._closed:
+            self.disconnecting = True
+            self._close()
+            self._tellSoon(Failure(ConnectionAborted()))
+
+    def _drained(self) -> None:
+        """All is sent: the turn of an end that waited for this."""
         if self.disconnecting:
             self._finish()
             self._close()
@@ -316,47 +265,6 @@ class Channel:
             self._finish()
             if IHalfCloseableProtocol.providedBy(self.protocol):
                 self._call(self.protocol.writeConnectionLost)
-
-    def _pull(self) -> None:
-        self._pulling = False
-        if self._producer is not None and not self._streaming and not self.dataBuffer:
-            self._producer.resumeProducing()
-
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """See `IConsumer`."""
-        if self._producer is not None:
-            raise RuntimeError("there is a producer already")
-        if self._closed:
-            producer.stopProducing()
-            return
-        self._producer, self._streaming, self._producerPaused = producer, streaming, False
-        if not streaming:
-            producer.resumeProducing()
-
-    def unregisterProducer(self) -> None:
-        """See `IConsumer`."""
-        self._producer, self._streaming, self._producerPaused = None, False, False
-        if self.disconnecting or self._finishing:
-            self._send()
-
-    def loseWriteConnection(self) -> None:
-        """An EOF, behind all that was written."""
-        self._finishing = True
-        self._send()
-
-    def loseConnection(self) -> None:
-        """See `ITransport`: an EOF and a CLOSE, behind all that was written."""
-        if not self.disconnecting:
-            self.disconnecting = True
-            self._send()
-
-    def abortConnection(self) -> None:
-        """A CLOSE at once."""
-        if not self._closed:
-            self.disconnecting = True
-            self._close()
-            self._stopOutput()
-            self._tellSoon(Failure(ConnectionAborted()))
 
     def _finish(self) -> None:
         if not self._finished:
@@ -367,13 +275,7 @@ class Channel:
         if not self._closed:
             self._closed = True
             self._service.send(CLOSE, number(self._remote))
-
-    def _stopOutput(self) -> None:
-        """What is not sent never will be, and whoever waits to send may go on: into nothing."""
-        self.dataBuffer.clear()
-        if self._producerPaused:
-            self._producerPaused = False
-            self._producer.resumeProducing()
+            self.output.stop()
 
     # addresses
 

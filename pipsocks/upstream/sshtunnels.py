@@ -14,9 +14,10 @@ from twisted.python.failure import Failure
 
 from pipsocks.model import Destination
 from pipsocks.upstream.failures import RESOURCE_SHORTAGE, ofChannel, ofEnd, ofSilence
-from pipsocks.upstream.sshchannel import CLOSE, DATA, EOF, PACKET, WINDOW_ADJUST, Channel
+from pipsocks.upstream.sshchannel import CLOSE, EOF, WINDOW_ADJUST, Channel
 from pipsocks.upstream.sshdata import Fields, Malformed, number, string
 from pipsocks.upstream.sshopening import Opening
+from pipsocks.upstream.sshoutput import DATA, PACKET, Output
 from pipsocks.upstream.sshwindow import WINDOW
 
 CHANNELS: Final = 4096
@@ -75,7 +76,7 @@ class Tunnels:
         self._next = 0
         self._openings: dict[int, Opening] = {}
         self._channels: dict[int, Channel] = {}
-        self._waiting: deque[Channel] = deque()
+        self._waiting: deque[Output] = deque()
         self._handlers: dict[int, Callable[[Fields], None]] = {
             GLOBAL_REQUEST: self._globalRequest,
             REQUEST_SUCCESS: lambda _: None,  # whatever comes is the sign of life that was asked for
@@ -185,10 +186,10 @@ class Tunnels:
         if self._owed > OWED:
             raise Malformed("it asks, and does not take the answers")
 
-    def enrol(self, channel: Channel) -> None:
-        """Let `channel` send a portion when it may again."""
-        channel.enrolled = True
-        self._waiting.append(channel)
+    def enrol(self, output: Output) -> None:
+        """Let `output` send a portion when it may again."""
+        output.enrolled = True
+        self._waiting.append(output)
 
     def addresses(self) -> tuple[Any, Any]:
         """Our side's of the connection, and the hop's."""
@@ -215,9 +216,9 @@ class Tunnels:
 
     def _go(self) -> None:
         while self._waiting and not self.congested:
-            channel = self._waiting.popleft()
-            if channel.sendPortion():
-                self.enrol(channel)
+            output = self._waiting.popleft()
+            if output.sendPortion():
+                self.enrol(output)
 
     # what comes
 
@@ -255,7 +256,7 @@ class Tunnels:
     def _adjusted(self, fields: Fields) -> None:
         channel = self._channels.get(fields.number())
         if channel is not None:  # some hops, like OpenSSH's client, take one for a channel that is just closed
-            channel.adjusted(fields.number())
+            channel.output.adjusted(fields.number())
 
     def _extended(self, fields: Fields) -> None:
         channel, _ = self._channel(fields.number()), fields.number()
