@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 from collections.abc import Callable
 from functools import cached_property
@@ -72,6 +73,21 @@ class Login:
 
     user: str
     password: Secret
+
+
+def withoutLogin(text: str, login: Login | None) -> str:
+    """
+    A hop's words without the password that we have sent it, as it is or as HTTP's Basic has it: some say it again.
+
+    @param text: read as Latin-1.
+    """
+    if login is None:
+        return text
+    password = login.password.reveal().encode()
+    for secret in (base64.b64encode(login.user.encode() + b":" + password).rstrip(b"="), password):
+        if secret:
+            text = text.replace(secret.decode("latin-1"), "***")
+    return text
 
 
 @attrs.frozen

@@ -20,10 +20,19 @@ class Refusal(Exception):
     @ivar where: the destination's text.
     @ivar detail: what the row's phrase asks for.
     @ivar said: the hop's own words, raw; only `printable` text of it leaves.
+    @ivar sayer: the hop that said it, where that is another than the one that failed.
     """
 
     def __init__(
-        self, code: str, *, chain: str = "", hop: str = "", where: str = "", detail: str = "", said: str = ""
+        self,
+        code: str,
+        *,
+        chain: str = "",
+        hop: str = "",
+        where: str = "",
+        detail: str = "",
+        said: str = "",
+        sayer: str = "",
     ) -> None:
         super().__init__(code)
         self.slug = SLUGS[code]
@@ -32,6 +41,7 @@ class Refusal(Exception):
         self.where = where
         self.detail = detail
         self.said = said
+        self.sayer = sayer
 
     @property
     def about(self) -> About:
@@ -70,7 +80,8 @@ class Refusal(Exception):
     @property
     def text(self) -> str:
         """The body of a failure: sentences for a person, the hop's own words among them."""
-        said = f' {self._chain or self.where} said "{clip(printable(self.said), 80)}".' if self.said else ""
+        sayer = self.sayer or self._chain or self.where
+        said = f' {sayer} said "{clip(printable(self.said), 80)}".' if self.said else ""
         return f"{self.slug.code}: {self.cause}.{said}\n{self.slug.meaning}\n{self.slug.remedy}\n"
 
     def __str__(self) -> str:

@@ -363,7 +363,7 @@ SLUGS: Final = _table(
     ),
     Slug(
         "PS-UP23", "hop_not_reached", About.HOP, 502, 1, "destination_unavailable", "not reached",
-        "upstream {chain} was not reached by the hop before it: {detail}",
+        "upstream {chain} was not reached by {detail}",
         "A hop before the last could not, or would not, connect to the hop behind it.",
         "Check the address of the later hop as the earlier one sees it, and what the earlier one allows.",
     ),

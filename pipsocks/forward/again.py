@@ -21,7 +21,7 @@ from pipsocks.gateway.judge import Judge
 from pipsocks.gateway.seam import Chain
 from pipsocks.gateway.search import SHARE_LEAST
 from pipsocks.gateway.session import Session
-from pipsocks.model import Attempt
+from pipsocks.model import Attempt, withoutLogin
 from pipsocks.refusal import Refusal
 from pipsocks.wire.connect import offersOnly
 from pipsocks.wire.gate import ResponseHead
@@ -34,6 +34,9 @@ _DOUBTFUL: Final = frozenset({403, 407, 502, 503, 504})
 
 _PASSING: Final = frozenset({502, 503, 504})
 """Those of them that another hop may not have."""
+
+_PLAIN: Final = frozenset({502, 504})
+"""Those of them that tell plainly of the destination, so that a lower tier's ``direct`` must not get the request."""
 
 
 @attrs.frozen(eq=False)
@@ -157,7 +160,9 @@ class Asking:
             way, found = await (self._ways.first() if left is None else self._ways.another(left))
         except Refusal as refusal:
             self._searching = None
-            self._failure = self._failure or refusal
+            # That time for another way is over says nothing, where the first one will be heard of.
+            if not self._sendings or refusal.slug.code != "PS-UP22":
+                self._failure = self._failure or refusal
             self._conclude()
         else:
             self._searching = None
@@ -196,13 +201,16 @@ class Asking:
         chain = sending.way.chain
         answer = Answer(sending.way, head, sending.patience, sending.found)
         if not chain.endsInHTTP or head.status not in _DOUBTFUL:
-            sending.found.spoke()
+            # Real hops say 500 of what they can't reach, and then nobody has been reached.
+            if not (chain.endsInHTTP and head.status == 500 and _isOwn(head)):
+                sending.found.spoke()
             self._win(answer)
         elif head.status == 407:
             sending.counts = False
-            said = f"407 {head.reason.decode('latin-1')}"
+            said = withoutLogin(f"407 {head.reason.decode('latin-1')}", chain.login)
             again = not self._question.head.hasBody
-            refusal = Refusal("PS-UP10", chain=chain.name, detail=offersOnly(head.fields), said=said)
+            detail = withoutLogin(offersOnly(head.fields), chain.login)
+            refusal = Refusal("PS-UP10", chain=chain.name, detail=detail, said=said)
             sending.found.tried.barred(refusal)
             self.failed(sending, refusal, again)
         elif self._kept is not None:
@@ -211,8 +219,11 @@ class Asking:
         else:
             self._kept = answer
             answer.patience.wait(True)
+            forbidden = Refusal("PS-UP11", chain=chain.name, where=str(self._destination))
             if head.status == 403:
-                self._ways.reported(chain, Refusal("PS-UP11", chain=chain.name, where=str(self._destination)))
+                self._ways.reported(chain, forbidden)
+            if head.status == 403 or (head.status in _PLAIN and _isOwn(head)):
+                self._ways.shut(forbidden)
             if self._question.repeatable and isHopsFailure(chain, head):
                 self._goOn()
             self._conclude()
@@ -283,8 +294,10 @@ class Asking:
 def isHopsFailure(chain: Chain, head: ResponseHead) -> bool:
     """
     Whether the HTTP hop at the end of `chain` made the response itself, for want of one that it could pass on.
-
-    Then it came through no other proxy, or squid says that it is its own.
     """
-    own = head.get(b"via") is None or head.get(b"x-squid-error") is not None
-    return chain.endsInHTTP and head.status in _PASSING and own
+    return chain.endsInHTTP and head.status in _PASSING and _isOwn(head)
+
+
+def _isOwn(head: ResponseHead) -> bool:
+    """Whether a hop has made it: it came through no other proxy, or squid says so."""
+    return head.get(b"via") is None or head.get(b"x-squid-error") is not None

@@ -51,6 +51,7 @@ class Origin(Protocol):
     far `Stream` of a tunnel.
 
     @ivar sent: the bytes sent for this request.
+    @ivar spoke: whether anything has come for it, be it half a head.
     @ivar complete: whether all of it was sent.
     @ivar promised: whether the last response said in so many words that the connection is kept.
     """
@@ -59,7 +60,8 @@ class Origin(Protocol):
 
     def __init__(self, hear: Callable[[], None]) -> None:
         """
-        @param hear: is called when anything comes.
+        @param hear: is called when anything comes that is whole: a head, content, an end. Half a head is no sign of
+            life, or a hop that stays in it would pass for a slow page.
         """
         self.sent = 0
         self._interim = 0
@@ -75,7 +77,7 @@ class Origin(Protocol):
         self._keeps = False
         self.complete = False
         self.promised = False
-        self._spoke = False
+        self.spoke = False
         self._lost: Failure | None = None
         self._unread = False  # nobody takes the content yet
         self._slow = False  # the taker wants no more for now
@@ -94,7 +96,7 @@ class Origin(Protocol):
         self._h11 = h11.Connection(h11.CLIENT)
         self._gate = ResponseGate(request.method)
         self._whenStale, self._inform = None, inform
-        self._keeps = self.complete = self._spoke = False
+        self._keeps = self.complete = self.spoke = False
         self.sent = self._interim = 0
         self._put(self._h11.send(request))
         head = self._head = Deferred()
@@ -177,16 +179,17 @@ class Origin(Protocol):
         if self._successor is not None:
             self._successor.dataReceived(data)
             return
-        self._hear()
         if self._head is None and self._taker is None and not self._unread:
+            self._hear()
             self._stale()
             self.abort()
             return
-        self._spoke = True
+        self.spoke = True
         self._gate.receive(data)
         if self._head is not None:
             self._readHead()
         else:
+            self._hear()
             self._pump()
         self._regulate()
 
@@ -219,7 +222,7 @@ class Origin(Protocol):
 
     def _end(self, reason: Failure) -> None:
         if self._head is not None:
-            self._fail(Closed(self._spoke))
+            self._fail(Closed(self.spoke))
         elif self._taker is not None:
             if reason.check(ConnectionDone):
                 self._gate.eof()
@@ -236,6 +239,7 @@ class Origin(Protocol):
         try:
             while (head := self._gate.next()) is not None:
                 assert isinstance(head, ResponseHead), "the gate begins each response with heads"
+                self._hear()
                 self._agree(head)
                 if head.status >= 200 or head.status == 101:
                     break
@@ -297,7 +301,7 @@ class Origin(Protocol):
 
 @attrs.define(eq=False)
 class OriginFactory(Factory):
-    """Makes the connection for one sending. `hear` is called when anything comes."""
+    """Makes the connection for one sending; `hear` as `Origin` has it."""
 
     noisy = False
     hear: Callable[[], None]

@@ -106,9 +106,9 @@ class Sending:
         return (self._clock.seconds() - self.began) * 1000
 
     def excuse(self) -> None:
-        """It does not count where the hop has said nothing for a minute."""
-        chain = self.way.chain
-        if chain.endsInHTTP and not self._ears.heardAfter(chain, self._clock.seconds() - FORGOTTEN_SECONDS):
+        """It does not count where the hop has said nothing for a minute, and nothing here."""
+        chain, since = self.way.chain, self._clock.seconds() - FORGOTTEN_SECONDS
+        if chain.endsInHTTP and not self.way.origin.spoke and not self._ears.heardAfter(chain, since):
             self.counts = False
 
     def drop(self) -> None:

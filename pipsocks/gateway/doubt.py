@@ -97,9 +97,9 @@ class Findings:
         if len(live) > 1:
             healths = [chain.health for chain in live]
             return self._allPlain(live) or not self.memory.reachedLately(self.destination, healths)
-        if live[0].direct:
-            return self._count > 1 or any(report.slug.code == "PS-DE02" for report in self._reports.values())
-        return self._count > MORE_REPORTS
+        if any(report.slug.code == "PS-DE02" for report in self._reports.values()):  # our own resolver's word
+            return True
+        return self._count > (1 if live[0].direct else MORE_REPORTS)
 
     @property
     def _isFailing(self) -> bool:

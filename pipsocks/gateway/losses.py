@@ -55,7 +55,11 @@ class Losses:
         found.failed(refusal)
         self._said[found.chain] = refusal
         self._deaths += 1
-        if not self._suspected and (self._deaths >= FLIGHTS or all(chain in self._said for chain in self._live)):
+        live = self._live
+        # Where one alone is live, a rotating gateway gives another exit each time: that is as many chains.
+        least = 1 + ITSELF if len(live) == 1 and not live[0].direct else 1
+        everywhere = self._deaths >= least and all(chain in self._said for chain in live)
+        if not self._suspected and (everywhere or self._deaths >= FLIGHTS):
             self._suspected = True
             session.gateway.memory.lostFlight(session.request.destination, session.began)
 

@@ -15,7 +15,7 @@ from OpenSSL.SSL import Error as SSLError
 from service_identity import VerificationError
 from twisted.internet.error import ConnectError, TimeoutError
 
-from pipsocks.model import Destination
+from pipsocks.model import Destination, Login, withoutLogin
 from pipsocks.refusal import Refusal
 from pipsocks.slugs import About
 from pipsocks.upstream.names import NameSilent, NameUnknown
@@ -121,17 +121,26 @@ def ofName(error: NameUnknown | NameSilent, destination: Destination, isHop: boo
 
 
 def ofAnswer(
-    error: HopRefused | HopLogin | HopNonsense | ConnectRefused, speaks: str, hop: Destination, where: Destination
+    error: HopRefused | HopLogin | HopNonsense | ConnectRefused,
+    speaks: str,
+    hop: Destination,
+    where: Destination,
+    login: Login | None = None,
 ) -> Refusal:
-    """What a hop's answer means; `speaks` names the protocol that it was asked in."""
+    """
+    What a hop's answer means.
+
+    @param speaks: names the protocol that it was asked in.
+    @param login: what it was sent, which nobody is told if it says that again.
+    """
     told = {"hop": str(hop), "where": str(where)}
     if isinstance(error, HopNonsense):
-        return Refusal("PS-UP07", detail=speaks, said=error.text, **told)
+        return Refusal("PS-UP07", detail=f"{speaks}: {error.text}", **told)
     if isinstance(error, HopLogin):
-        return Refusal("PS-UP10", said=error.text, **told)
+        return Refusal("PS-UP10", detail=f": {error.text}", **told)
     if isinstance(error, ConnectRefused):
-        said = f"{error.status} {error.reason}".rstrip()
-        detail = offersOnly(error.fields) if error.status == 407 else ""
+        said = withoutLogin(f"{error.status} {error.reason}".rstrip(), login)
+        detail = withoutLogin(offersOnly(error.fields), login) if error.status == 407 else ""
         return Refusal(_HTTP.get(error.status, "PS-UP14"), detail=detail, said=said, **told)
     if error.version == VERSION_4:
         code = "PS-UP14" if error.reply == 91 else "PS-UP10"
@@ -202,8 +211,8 @@ def onNextHop(report: Refusal, following: Destination) -> Refusal:
         return report
     if not report.hop:  # socks5 and socks4 look the next name up here
         return Refusal("PS-UP01", hop=str(following))
-    said = f'{report.hop} said "{report.said}"' if report.said else f"{report.hop}: {report.slug.brief}"
-    return Refusal("PS-UP23", hop=str(following), where=report.where, detail=said)
+    told = {"detail": f"{report.hop} ({report.slug.brief})", "said": report.said, "sayer": report.hop}
+    return Refusal("PS-UP23", hop=str(following), where=report.where, **told)
 
 
 def commonest(failures: Sequence[Refusal]) -> Refusal:

@@ -137,7 +137,8 @@ class HTTPHop:
         return _Asking(self._secured(endpoint), self._ask(self.address, network), Connected)
 
     def _ask(self, where: Destination, network: Network) -> Ask:
-        return Ask(self.address, where, "HTTP", network.reactor, network.retry.handshake, self.tls is not None)
+        limit, tls = network.retry.handshake, self.tls is not None
+        return Ask(self.address, where, "HTTP", network.reactor, limit, tls, self.login)
 
     def _secured(self, endpoint: IStreamClientEndpoint) -> IStreamClientEndpoint:
         if self.tls is None:

@@ -12,7 +12,7 @@ from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pipsocks.model import Destination
+from pipsocks.model import Destination, Login, withoutLogin
 from pipsocks.refusal import Refusal, printable
 from pipsocks.upstream.failures import ofEnd, ofHostKey, ofSilence, ofSSH, ofSSHLogin
 from pipsocks.upstream.sshdata import Fields, Malformed
@@ -213,7 +213,10 @@ class Line(SSHClientTransport):
 
     def receiveError(self, reasonCode: int, description: bytes) -> None:
         """The hop takes leave."""
-        self._said = description.decode("utf-8", "backslashreplace")
+        user, password = self._manners.credentials.user, self._manners.credentials.password
+        login = None if password is None else Login(user, password)
+        said = withoutLogin(description.decode("latin-1"), login).encode("latin-1")
+        self._said = said.decode("utf-8", "backslashreplace")
 
     def sendDisconnect(self, reason: int, desc: bytes) -> None:
         """Conch cannot go on."""

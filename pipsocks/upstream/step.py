@@ -21,7 +21,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
-from pipsocks.model import Destination, Transport
+from pipsocks.model import Destination, Login, Transport
 from pipsocks.refusal import Refusal
 from pipsocks.upstream.failures import ofAnswer, ofEnd, ofSilence
 from pipsocks.wire.connect import ConnectRefused, Opened
@@ -75,6 +75,7 @@ class Ask:
     @ivar speaks: the protocol's name, for a hop that does not speak it.
     @ivar where: the destination as it is told to the client.
     @ivar tls: there is a TLS handshake to wait for before the first bytes are sent.
+    @ivar login: what the hop is sent.
     """
 
     hop: Destination
@@ -83,6 +84,7 @@ class Ask:
     clock: IReactorTime
     limit: float
     tls: bool = False
+    login: Login | None = None
 
 
 @attrs.frozen(eq=False)
@@ -177,7 +179,7 @@ class Step(Protocol):
                 self.transport.write(event.data)
         except (HopRefused, HopLogin, HopNonsense, ConnectRefused) as error:
             ask = errand.ask
-            self._fail(ofAnswer(error, ask.speaks, ask.hop, ask.where))
+            self._fail(ofAnswer(error, ask.speaks, ask.hop, ask.where, ask.login))
 
     def _stepAside(self, errand: Errand, event: Bound | Opened) -> None:
         self._forget()

@@ -29,9 +29,9 @@ _SERVER_NAME: Final = 0
 _EARLY_DATA: Final = 42
 _HOST_NAME: Final = 0
 
-# TLS 1.0 to 1.2; TLS 1.3 calls itself 1.2 here, and 1.0 in its first record (RFC 8446, sections 4.1.2 and 5.1).
+# TLS 1.0 to 1.2; TLS 1.3 calls itself 1.2 here (RFC 8446, section 4.1.2). What a record says is of no matter (5.1).
 _VERSIONS: Final = (b"\x03\x01", b"\x03\x02", b"\x03\x03")
-_HEADER: Final = re.compile(rb"(?:\x16(?:\x03(?:[\x01-\x03].{0,2})?)?)?", re.DOTALL)
+_HEADER: Final = re.compile(rb"(?:\x16(?:\x03.{0,3})?)?", re.DOTALL)
 _NAME: Final = re.compile(rb"(?!.{254})(?:[a-z0-9_-]{1,63}\.)*(?![0-9]+\Z)[a-z0-9_-]{1,63}", re.IGNORECASE | re.DOTALL)
 
 

@@ -124,7 +124,8 @@ def continuation(first: ResponseHead, at: int, total: int | None, part: Response
     if not _isSame(first, part):
         raise Unfit("another validator")
     codings = part.all(b"content-encoding")
-    if codings and codings != first.all(b"content-encoding"):
+    # A part need not repeat it (RFC 9110, section 15.3.7), but then the total has to vouch for it.
+    if (codings or total is None) and codings != first.all(b"content-encoding"):
         raise Unfit("another content coding")
     return found
 

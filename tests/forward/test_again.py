@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from pipsocks.model import Login, Secret
+from pipsocks.refusal import Refusal
 from tests.forward.case import GET, OK, ForwardTestCase, Way, fieldsOf, response
 from tests.front.proxy import tick
 from tests.gateway.fakes import health
@@ -119,6 +120,16 @@ class AnswerTests(HopCase):
         self.assertIn(b'one said "407 Said"', content)
         self.assertEqual(self.two.asked, [])
 
+    async def test_loginSaidAgain(self) -> None:
+        """A hop that says our login again is quoted without it, in either spelling."""
+        self.ways[:] = [self.one]
+        client = await self.open()
+        hop, _ = await self.asked(client, GET, self.one)
+        hop.write(b"HTTP/1.1 407 us p:w dXM6cDp3\r\nProxy-Authenticate: dXM6cDp3\r\nContent-Length: 0\r\n\r\n")
+        head, content = await response(client)
+        self.assertIn(b'one said "407 us *** ***"', content)
+        self.assertNotIn(b"dXM6", head + content + "".join(self.lines).encode())
+
     async def test_loginEverywhere(self) -> None:
         """Each chain is asked once."""
         client = await self.open()
@@ -196,6 +207,54 @@ class AnswerTests(HopCase):
         hop, _ = await self.asked(client, GET, self.two)
         hop.write(answer(502))
         await self.expect(client, 502, b"hop")
+
+    async def test_hopsOwnShutsDirect(self) -> None:
+        """What a hop reports plainly, or forbids, a lower tier's direct way must not get; a 503 may have any cause."""
+        self.way.tier = 2
+        for status in (502, 504, 403):
+            self.ways[:] = [self.one, self.way]
+            client = await self.open()
+            hop, _ = await self.asked(client, GET, self.one)
+            hop.write(answer(status))
+            await self.expect(client, status, b"hop")
+            self.assertEqual(self.way.asked, [])
+        client = await self.open()
+        hop, _ = await self.asked(client, GET, self.one)
+        hop.write(answer(503))
+        (await self.arrived(self.way)).write(OK)
+        await self.expect(client, 200, b"ok")
+
+    async def test_shutMeanwhile(self) -> None:
+        """Nor does it where that is known only while another way is searched for already."""
+        self.way.tier = 2
+        self.two.pending = Deferred()
+        self.ways[:] = [self.one, self.two, self.way]
+        client = await self.open()
+        hop, _ = await self.asked(client, GET, self.one)
+        await self.pass_(4)
+        while not self.two.asked:
+            await tick()
+        hop.write(answer(502))
+        await tick(0.02)
+        self.two.code = "PS-UP02"
+        self.two.pending.errback(Refusal("PS-UP02", chain="two"))
+        await self.pass_(4)
+        await self.expect(client, 502, b"hop")
+        self.assertEqual(self.way.asked, [])
+
+    async def test_success(self) -> None:
+        """A hop's own 500 reaches the client, and tells nothing good of the hop; an origin's does."""
+        for field, suspect in ((b"X: y", True), (b"Via: 1.1 hop", False)):
+            self.one.health = health()
+            for _ in range(5):
+                self.one.health.begin().doubted()
+            self.assertTrue(self.one.health.suspect)
+            self.ways[:] = [self.one]
+            client = await self.open()
+            hop, _ = await self.asked(client, GET, self.one)
+            hop.write(answer(500, field))
+            await self.expect(client, 500, b"hop")
+            self.assertEqual(self.one.health.suspect, suspect)
 
     async def test_hopsOwnForContent(self) -> None:
         """What can't be asked again is passed on at once."""
@@ -487,6 +546,41 @@ class SilenceTests(HopCase):
         await self.pass_(3)
         (await self.arrived(three)).write(OK)
         await self.expect(client, 200, b"ok")
+
+    async def test_halfAHead(self) -> None:
+        """Half a head is as good as silence, but the hop may have carried the request out: it counts."""
+        three = await self.addWay("three")
+        client = await self.open()
+        hop, _ = await self.asked(client, GET, self.one)
+        hop.write(b"HTTP/1.1 200 Conn")
+        await self.pass_(4)
+        other = await self.arrived(self.two)
+        other.write(b"HTTP/1.1 200 OK\r\nContent-Le")
+        await self.pass_(4)
+        self.assertIn(b"PS-UP15 upstream one was asked", await self.expect(client, 504))
+        self.assertEqual(three.asked, [])
+        await hop.gone()
+
+    async def test_interimHead(self) -> None:
+        """A whole one is a sign of life, be it an interim one."""
+        client = await self.open()
+        hop, _ = await self.asked(client, POST, self.one)
+        self.clock.advance(0.1)
+        hop.write(b"HTTP/1.1 102 Processing\r\n\r\n")
+        await client.readUntil(b"\r\n\r\n")
+        await self.pass_(30)
+        self.assertEqual(len(self.one.asked), 1)
+        hop.write(OK)
+        await self.expect(client, 200, b"ok")
+
+    async def test_deadlineOfTheSecond(self) -> None:
+        """Where the search for another way runs out of time, the first hop's silence is what the client hears of."""
+        socks = await self.addWay("socks", hop=False, pending=Deferred())
+        self.ways[:] = [self.one, socks]
+        client, _ = await self.silent()
+        await self.pass_(4)
+        self.assertIn(b"PS-UP15 upstream one was asked", await self.expect(client, 504))
+        self.assertEqual(len(socks.asked), 1)
 
     async def test_slowPage(self) -> None:
         """Through a SOCKS hop nobody is asked about himself, and a GET goes on beside all the same."""

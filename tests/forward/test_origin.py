@@ -78,7 +78,7 @@ class OriginTests(SynchronousTestCase):
                     over = self.deliver()
             self.assertEqual(self.successResultOf(over), ())
             self.assertTrue(self.origin.reusable)
-        self.assertEqual((self.taker.content, self.interim, self.heard), (b"abcabc", [103, 103], 2 * len(response)))
+        self.assertEqual((self.taker.content, self.interim, self.heard), (b"abcabc", [103, 103], 2 * (2 + 3)))
         self.assertEqual(self.origin.sent * 2, len(self.socket.value()))
 
     def test_unread(self) -> None:

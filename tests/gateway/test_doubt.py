@@ -157,7 +157,11 @@ class OneTests(DoubtCase):
         """After three more reports: a rotating gateway fails one time in five."""
         for code in PLAIN + VAGUE:
             findings = self.findings("a")
-            self.say(findings, "a", code, code, code)
+            self.say(findings, "a", code)
+            if code == "PS-DE02":  # our own resolver has said that there is no such name
+                self.assertTrue(findings.settled)
+                continue
+            self.say(findings, "a", code, code)
             self.assertFalse(findings.settled, code)
             self.say(findings, "a", code)
             self.assertTrue(findings.settled, code)

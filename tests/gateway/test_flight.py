@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from pipsocks.gateway.flight import SILENCE
+from pipsocks.gateway.losses import ITSELF
 from pipsocks.gateway.memory import FAILING_SECONDS, Memory
 from pipsocks.gateway.stream import HELD_LIMIT
 from pipsocks.model import Destination
@@ -574,9 +575,9 @@ class OrderTests(FlightCase):
 class MemoryTests(FlightCase):
     """Destinations at which flights die everywhere."""
 
-    def lose(self, deaths: int, destination: Destination = SITE) -> None:
+    def lose(self, deaths: int, destination: Destination = SITE, flight: bytes = GET) -> None:
         """A session whose flight dies so often."""
-        self.fly(GET, destination=destination)
+        self.fly(flight, destination=destination)
         for _ in range(deaths):
             self.far().dies()
 
@@ -635,7 +636,7 @@ class MemoryTests(FlightCase):
         self.eject("b")
         self.script("b", "PS-UP02")
         for _ in range(2):
-            self.lose(1)
+            self.lose(1 + ITSELF, flight=HELLO)
         self.assertFalse(self.replays())
         self.setUp()
         self.exits(*"ab")
@@ -644,6 +645,18 @@ class MemoryTests(FlightCase):
             self.fly(POST)
             self.far().dies()
         self.assertTrue(self.replays())
+
+    def test_oneGateway(self) -> None:
+        """
+        One gateway that gives another exit each time is as many chains as it is asked: a burst of flights of which
+        some die once goes again, and only those that have died each time count.
+        """
+        self.exits("a")
+        for _ in range(8):
+            self.assertTrue(self.replays())
+        for _ in range(2):
+            self.lose(1 + ITSELF, flight=HELLO)
+        self.assertFalse(self.replays())
 
     def test_silentAndSuspected(self) -> None:
         """Silence there is waited out: at 10 s the relay has it."""

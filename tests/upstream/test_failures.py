@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from pipsocks.model import Destination
+from pipsocks.model import Destination, Login, Secret
 from pipsocks.refusal import Refusal
 from pipsocks.slugs import About
 from pipsocks.upstream.failures import commonest, ofAnswer, onNextHop
@@ -96,9 +98,27 @@ class AnswerTests(SynchronousTestCase):
     def test_others(self) -> None:
         """Nonsense names the protocol that was expected; a method refused is a login's failure."""
         nonsense = answer(HopNonsense("the answer begins with octet 0x48"))
-        self.assertEqual(("PS-UP07", "SOCKS5", About.HOP), (nonsense.slug.code, nonsense.detail, nonsense.about))
+        self.assertEqual(
+            ("PS-UP07", "SOCKS5: the answer begins with octet 0x48", About.HOP, ""),
+            (nonsense.slug.code, nonsense.detail, nonsense.about, nonsense.said),
+        )
         login = answer(HopLogin("no acceptable method"))
-        self.assertEqual(("PS-UP10", "no acceptable method"), (login.slug.code, login.said))
+        self.assertEqual(("PS-UP10", ": no acceptable method", ""), (login.slug.code, login.detail, login.said))
+
+    def test_echo(self) -> None:
+        """A hop that says our login again is quoted without it, in either spelling."""
+        login = Login("me", Secret("GEHEIM7@x\u00e4"))
+        basic = base64.b64encode("me:GEHEIM7@x\u00e4".encode()).decode()
+        for status in (407, 502, 503):
+            reason = f"no {'GEHEIM7@x' + 'ä'.encode().decode('latin-1')} {basic} {basic.rstrip('=')} here"
+            fields = ((b"Proxy-Authenticate", basic.rstrip("=").encode()),)
+            refusal = ofAnswer(ConnectRefused(status, reason, fields), "HTTP", HOP, WHERE, login)
+            self.assertEqual(refusal.said.rstrip("="), f"{status} no *** ***= *** here")
+            self.assertEqual(refusal.detail.replace(": it offers only ***", ""), "")
+            onward = onNextHop(refusal, WHERE)
+            for text in (refusal.text, refusal.reason, onward.text, onward.reason, onward.cause):
+                self.assertNotIn("GEHEIM", text)
+                self.assertNotIn(basic[:8], text)
 
 
 class NextHopTests(SynchronousTestCase):
@@ -112,9 +132,11 @@ class NextHopTests(SynchronousTestCase):
             refusal = onNextHop(report, following)
             self.assertEqual(("PS-UP23", About.HOP), (refusal.slug.code, refusal.about))
             self.assertEqual("b.example:3128", refusal.hop)
-            self.assertIn('hk1.example:1080 said "SOCKS5 reply 05"', refusal.cause)
+            self.assertIn(f"was not reached by hk1.example:1080 ({report.slug.brief})", refusal.cause)
+            self.assertIn('hk1.example:1080 said "SOCKS5 reply 05"', refusal.text)
+            self.assertTrue(refusal.reason.endswith("; run: pipsocks explain PS-UP23"))
         silent = onNextHop(Refusal("PS-UP15", hop="hk1.example:1080"), following)
-        self.assertEqual("hk1.example:1080: silent", silent.detail)
+        self.assertEqual("hk1.example:1080 (silent)", silent.detail)
 
     def test_names(self) -> None:
         """A next hop whose name is looked up here, and not found, has a name that is not found."""

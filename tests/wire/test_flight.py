@@ -141,7 +141,7 @@ class HelloTests(FlightCase):
         """What is no ClientHello to the last octet isn't taken for one."""
         for data in (
             b"\x16\2",
-            b"\x16\3\0",
+            b"\x16\4",
             b"\x16\3\1\0\5\2",
             b"\x16\3\1\0\0",
             records(message() + b"\0"),

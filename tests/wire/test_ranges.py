@@ -210,3 +210,11 @@ class ContinuationTests(SynchronousTestCase):
         zipped = head(200, 10, ETag=b'"x"', Content_Encoding=b"gzip")
         self.assertEqual(self.fits(head(Content_Range=rest, Content_Encoding=b"gzip"), first=zipped).size, 6)
         self.assertEqual(self.fits(head(Content_Range=rest), first=zipped).size, 6)
+
+    def test_codingsOfUnknownSize(self) -> None:
+        """Where the size does not vouch for it the part has to say its coding: servers code whole answers alone."""
+        chunked = head(200, ETag=b'"x"', Content_Encoding=b"gzip", Transfer_Encoding=b"chunked")
+        part = {"Content_Range": b"bytes 4-9/10", "ETag": b'"x"'}
+        self.unfit("another content coding", head(**part), first=chunked, total=None)
+        self.assertEqual(self.fits(head(Content_Encoding=b"gzip", **part), first=chunked, total=None).size, 6)
+        self.assertEqual(self.fits(head(**part), first=head(200, 10, ETag=b'"x"'), total=None).size, 6)
