@@ -12,7 +12,7 @@ from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IProtocol,
     IPushProducer,
-    ITransport,
+    ITCPTransport,
 )
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -30,7 +30,7 @@ CLOSE: Final = 97
 FAILURE: Final = 100
 
 
-@implementer(ITransport, IConsumer, IPushProducer)
+@implementer(ITCPTransport, IConsumer, IPushProducer)
 class Channel:
     """
     A channel. What it is asked for as a transport it does as Twisted's TCP transport does.
@@ -277,7 +277,21 @@ class Channel:
             self._service.send(CLOSE, number(self._remote))
             self.output.stop()
 
-    # addresses
+    # what it has in common with all tunnels of its connection
+
+    def getTcpNoDelay(self) -> bool:
+        """See `ITCPTransport`: nothing is held back to make larger messages."""
+        return True
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """See `ITCPTransport`: that is the connection's own affair. Twisted's HTTP client sets it, inside TLS too."""
+
+    def getTcpKeepAlive(self) -> bool:
+        """See `ITCPTransport`: the connection is kept alive by messages of its own."""
+        return True
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        """See `ITCPTransport`; of no effect."""
 
     def getHost(self) -> Any:
         """See `ITransport`: our side's of the connection to the hop."""

@@ -7,12 +7,16 @@ from typing import Any, Final, Protocol
 
 import attrs
 from twisted.conch.ssh.keys import EncryptedKeyError, Key
+from twisted.internet.defer import Deferred, TimeoutError
 
 from pipsocks.upstream.settings import SSHSettings
 from pipsocks.upstream.sshagent import Agent, AgentFailed, connectAgent
 from pipsocks.upstream.sshdata import Fields
 
 DEFAULTS: Final = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
+
+AGENT_SECONDS: Final = 1.0
+"""How long an agent may take to list its keys."""
 
 SIZE: Final = 65_536
 """Octets of a key's file: a longer one is none."""
@@ -91,14 +95,15 @@ async def identities(
     The keys to log in with, in the order to offer them, and the agent to close after that.
 
     With a key of one's `own` that alone, which may be one of the agent's; else the agent's, then OpenSSH's default
-    files that are not encrypted. No path, no agent.
+    files that are not encrypted. No path, no agent; one that does not answer within a second is none either, or it
+    would pass for a silent hop.
     """
     if isinstance(own, FileKey):
         return [own], None
     agent = await connectAgent(reactor, agentPath) if agentPath else None
     try:
-        blobs = await agent.identities() if agent is not None else []
-    except AgentFailed:
+        blobs = await _listed(reactor, agent) if agent is not None else []
+    except (AgentFailed, TimeoutError):
         blobs = []
     except BaseException:  # the login is over: nobody else knows of the agent yet
         if agent is not None:
@@ -110,6 +115,11 @@ async def identities(
     if own is None:
         found += [key for key in map(_default, DEFAULTS) if key is not None and key.blob not in blobs]
     return found, agent
+
+
+async def _listed(reactor: Any, agent: Agent) -> list[bytes]:
+    listing: list[bytes] = await Deferred.fromCoroutine(agent.identities()).addTimeout(AGENT_SECONDS, reactor)
+    return listing
 
 
 def algorithmOf(blob: bytes, offered: bytes) -> bytes:

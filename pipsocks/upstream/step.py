@@ -194,10 +194,15 @@ class Step(Protocol):
         self._inner = inner
         if isinstance(event, Bound) and hasattr(inner, "bound"):
             inner.bound = event.host, event.port
-        inner.makeConnection(self.transport)  # type: ignore[arg-type]
-        if leftover := errand.codec.leftover():
-            inner.dataReceived(leftover)
-        self.done.callback(inner)
+        try:
+            inner.makeConnection(self.transport)  # type: ignore[arg-type]
+            if leftover := errand.codec.leftover():
+                inner.dataReceived(leftover)
+        except Exception:
+            self.transport.abortConnection()
+            self.done.errback(Failure())
+        else:
+            self.done.callback(inner)
 
     def _expired(self) -> None:
         self._timer = None

@@ -288,7 +288,14 @@ class RefusedTests(HopCase):
                 """Fail."""
                 raise ZeroDivisionError
 
-        for factory, error in ((Nothing(), NoProtocol), (Broken(), ZeroDivisionError)):
+        class Fails(Protocol):
+            def connectionMade(self) -> None:
+                """Fail."""
+                raise ZeroDivisionError
+
+        fails = Factory.forProtocol(Fails)
+        fails.noisy = False
+        for factory, error in ((Nothing(), NoProtocol), (Broken(), ZeroDivisionError), (fails, ZeroDivisionError)):
             opening = (await self.over()).connect(factory)
             talk = await self.peers.accepted()
             talk.write(b"\x05\x00" + YES)

@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.internet.defer import fail
 from twisted.internet.error import ConnectionAborted, ConnectionDone, NoProtocol
+from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Factory, Protocol
 
 from pipsocks.upstream.dial import Dial
@@ -409,6 +410,15 @@ class GoingTests(ChannelCase):
         self.transport.abortConnection()
         self.transport._service.serviceStopped()
         self.inner.lost.trap(ConnectionAborted)
+
+    async def test_likeTCP(self) -> None:
+        """What Twisted's HTTP client sets on a TCP connection, be it beneath TLS, is there and does no harm."""
+        await self.begin()
+        self.assertTrue(ITCPTransport.providedBy(self.transport))
+        for enabled in (False, True):
+            self.transport.setTcpNoDelay(enabled)
+            self.transport.setTcpKeepAlive(enabled)
+        self.assertTrue(self.transport.getTcpNoDelay() and self.transport.getTcpKeepAlive())
 
     async def test_addresses(self) -> None:
         """Those of the connection to the hop."""

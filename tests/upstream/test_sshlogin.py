@@ -111,6 +111,18 @@ class RealTests(LoginCase):
         refusal = await self.assertKeptOut(server.port, agent=True)
         self.assertIn("offered nothing", refusal.cause)
 
+    async def test_agentIsSilent(self) -> None:
+        """An agent that takes the connection and answers nothing is given a second; then the files have their turn."""
+        server = self.sshd()
+        silent = Factory.forProtocol(Talk)
+        silent.noisy = False
+        port: Any = reactor.listenUNIX(str(self.directory / "silent"), silent)  # type: ignore[attr-defined]
+        self.addCleanup(port.stopListening)
+        os.environ["SSH_AUTH_SOCK"] = str(self.directory / "silent")
+        (self.directory / ".ssh").mkdir()
+        (self.directory / ".ssh/id_rsa").write_bytes(self.key.read_bytes())
+        await self.assertLetIn(server.port, agent=True)
+
     async def test_defaults(self) -> None:
         """OpenSSH's default files, in its default place; those that are encrypted or nonsense are passed over."""
         server = self.sshd()
