@@ -19,7 +19,7 @@ from pipsocks.config.shell import SHELLS, exports
 from pipsocks.config.show import show
 from pipsocks.config.values import readSwitch
 from pipsocks.front.settings import ListenerSettings
-from pipsocks.model import Problem, StartError
+from pipsocks.model import Problem, StartError, masked
 from pipsocks.slugs import SLUGS, Slug
 from pipsocks.tap import ABOUT, FOOT, fail, unexpected
 from pipsocks.upstream.parse import fromEnvironment, parseChain
@@ -74,7 +74,8 @@ def _unusable(listeners: Sequence[ListenerSettings]) -> list[Problem]:
         except Exception as error:
             # Twisted's parsers raise what their arguments happen to raise.
             hint = "write PORT, ADDRESS:PORT, [IPV6]:PORT or a Twisted endpoint such as tcp:1080:interface=127.0.0.1"
-            problems.append(Problem(f"cannot listen on {listener.endpoint!r}: {error}", listener.source, hint))
+            what = f"cannot listen on {masked(listener.endpoint)!r}: {masked(str(error))}"
+            problems.append(Problem(what, listener.source, hint))
     for auth, source in dict.fromkeys((listener.auth, listener.authSource) for listener in listeners):
         try:
             Logins.fromStrings(auth, None, source)

@@ -90,6 +90,12 @@ def withoutLogin(text: str, login: Login | None) -> str:
     return text
 
 
+def masked(text: str) -> str:
+    """`text` without what stands before its last ``@``: people put URLs with logins in wrong places."""
+    before, at, rest = text.rpartition("@")
+    return f"***@{rest}" if before else at + rest
+
+
 @attrs.frozen
 class Request:
     """

@@ -142,6 +142,19 @@ class CheckTests(CommandCase):
             self.assertIn(words, text)
         self.assertEqual(text.count("\nhint: "), 7)
 
+    def test_noLogins(self) -> None:
+        """A chain in the place of a listener is told without its login."""
+        for endpoint in ("socks5://u:hunter2@a:1080", "hunter2@a:1080"):
+            text = self.refused("check", self.write(f"[[listener]]\nhttp = '{endpoint}'\n"))
+            self.assertIn("cannot listen on '***@a:1080'", text)
+            self.assertNotIn("hunter2", text)
+
+    def test_sameAddress(self) -> None:
+        """Two listeners of a file that could not both be bound."""
+        text = self.refused("check", self.write("[[listener]]\nhttp = '3128'\n[[listener]]\nhttp = '3128'\n"))
+        self.assertIn("line 4: listener[1].http: 127.0.0.1:3128 is the address of another listener", text)
+        self.assertIn("line 2: listener[0].http", text)
+
     def test_words(self) -> None:
         """One file, no more and no less."""
         self.assertIn("pipsocks check FILE", self.refused("check"))

@@ -11,7 +11,7 @@ from pipsocks.config.lines import lineOf
 from pipsocks.config.near import nearest
 from pipsocks.config.values import structure
 from pipsocks.config.wrong import Wrong
-from pipsocks.model import Problem
+from pipsocks.model import Problem, masked
 
 
 @attrs.frozen
@@ -60,7 +60,7 @@ class Document:
     def where(self, path: str) -> str:
         """The file, the line and the key's path."""
         line = lineOf(path, self.lines)
-        return printable(f"{self.name}: line {line}: {path}" if line else f"{self.name}: {path}")
+        return printable(f"{self.name}: line {line}: {masked(path)}" if line else f"{self.name}: {masked(path)}")
 
     def wrong(self, path: str, what: str, hint: str) -> None:
         """Tell a problem with what stands at `path`."""

@@ -51,7 +51,7 @@ class Secrets:
                 raise SecretMissing(
                     f"the environment has no {name}", f"set {name}; ${{file:PATH}} reads a file instead"
                 )
-            return self.environ[name]
+            return _chomped(self.environ[name])
         if kind == "file" and name:
             return _contents(name, name)
         if kind == "credential" and name and "/" not in name and name not in (".", ".."):
@@ -76,4 +76,8 @@ def _contents(path: str, name: str) -> str:
         text = raw.decode()
     except UnicodeDecodeError:
         raise SecretMissing(f"{name} is not UTF-8", "save the secret as text in UTF-8") from None
+    return _chomped(text)
+
+
+def _chomped(text: str) -> str:
     return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text

@@ -16,7 +16,7 @@ from pipsocks.config.lines import keyLines
 from pipsocks.config.options import BY_KEY, TABLE, Option
 from pipsocks.config.places import Pattern, PortNumber
 from pipsocks.config.routes import readRoute
-from pipsocks.model import Problem, StartError
+from pipsocks.model import Problem, StartError, masked
 from pipsocks.policy.settings import RuleSettings
 
 LIMIT: Final = 1 << 20
@@ -38,25 +38,26 @@ def read(name: str) -> Document:
 
     @raise StartError: it cannot be read, or is no TOML at all.
     """
+    where = masked(name) if "://" in name else name  # a path may have an @
     try:
         with open(name, "rb") as file:
             raw = file.read(LIMIT + 1)
     except (OSError, ValueError) as error:
         words = getattr(error, "strerror", None) or "this is no path"
         hint = "look at the path in --config or PIPSOCKS_CONFIG, and at who may read it"
-        raise StartError(Problem(f"cannot read the configuration: {words}", name, hint)) from None
+        raise StartError(Problem(f"cannot read the configuration: {words}", where, hint)) from None
     if len(raw) > LIMIT:
-        raise StartError(Problem("this is too large for a configuration", name, "name a TOML file of less than 1 MiB"))
+        raise StartError(Problem("this is too large for a configuration", where, "name a TOML file of less than 1 MiB"))
     try:
         text = raw.decode()
         tree = tomllib.loads(text)
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise StartError(Problem("this is not UTF-8", f"{name}: line {line}", "save the file as UTF-8")) from None
+        raise StartError(Problem("this is not UTF-8", f"{where}: line {line}", "save the file as UTF-8")) from None
     except tomllib.TOMLDecodeError as error:
-        raise StartError(_syntax(name, str(error))) from None
+        raise StartError(_syntax(where, str(error))) from None
     except RecursionError:
-        raise StartError(Problem("this is nested too deeply", name, "a configuration has few levels")) from None
+        raise StartError(Problem("this is nested too deeply", where, "a configuration has few levels")) from None
     return interpret(name, text, tree)
 
 
@@ -149,8 +150,8 @@ def _given(document: Document, path: str, option: Option, value: object) -> Give
 
 
 def _syntax(name: str, said: str) -> Problem:
-    """tomllib's error, with the line in front."""
+    """tomllib's error, with the line in front; some have a key in them."""
     place = re.search(r" \(at (?:line ([0-9]+), column [0-9]+|end of document)\)$", said)
     where = f"{name}: line {place[1]}" if place and place[1] else name
     cause = said[: place.start()] if place else said
-    return Problem(f"this is no TOML: {printable(cause)}", where, "texts stand in quotes, lists in [ ]")
+    return Problem(f"this is no TOML: {printable(masked(cause))}", where, "texts stand in quotes, lists in [ ]")

@@ -133,9 +133,27 @@ def _listeners(gathered: Gathered, document: Document) -> None:
                 gathered.sources.append({key: keys[key].where for key in _SHARED if key in keys})
                 if all(keys[key].whole for key in ("auth", "clients") if key in keys):
                     gathered.problems += _judge(gathered.listeners[-1])
+    gathered.problems += _twice(gathered.listeners)
     if not gathered.listeners and not gathered.problems:
         where = document.where("listener") if document.listeners is not None else ""
         gathered.problems.append(Problem("there is nothing to listen on", where, "leave --socks or --http on"))
+
+
+def _twice(listeners: list[ListenerSettings]) -> list[Problem]:
+    """Listeners on the address of one before them: only the first could be bound."""
+    problems = []
+    found: dict[Destination, str] = {}
+    for listener in listeners:
+        source = listener.source if listener.source != DEFAULT else f"the default of {BY_KEY[listener.protocol].flag}"
+        at = place(listener.endpoint)
+        if at is None or at[1] == 0:
+            continue
+        address = Destination(str(Destination(*at).address or at[0]), at[1])
+        if address in found:
+            what = f"{address} is the address of another listener, too: {found[address]}"
+            problems.append(Problem(what, source, "give one of them another port"))
+        found.setdefault(address, source)
+    return problems
 
 
 def _judge(listener: ListenerSettings) -> list[Problem]:

@@ -16,7 +16,7 @@ from pipsocks.config.options import BY_KEY, Arguments
 from pipsocks.config.routes import NO_PROXY, UPSTREAM, bypass, judgeRoutes, routeNotices, routeSettings
 from pipsocks.config.values import Upstream
 from pipsocks.gateway.settings import RetrySettings, TimeoutSettings
-from pipsocks.model import Problem, StartError
+from pipsocks.model import Problem, StartError, masked
 from pipsocks.observe.settings import JournalSettings
 from pipsocks.policy.settings import DENY, DIRECT, RouteSettings, RuleSettings
 from pipsocks.settings import GroupSettings, Settings
@@ -107,7 +107,7 @@ def _routes(gathered: Gathered, upstream: Given | None, groups: Collection[str])
     document = gathered.document
     if document.groups and document.routes == [] and upstream is None:
         name = next((each for each in document.groups if each not in (DIRECT, DENY)), "NAME")
-        hint = f'write [[route]] and, below, to = "{name}": without host, port or user it takes everything'
+        hint = f'write [[route]] and, below, to = "{masked(name)}": without host, port or user it takes everything'
         gathered.problems.append(Problem("no route leads to any group", document.where("groups"), hint))
     if document.groups is not None:
         gathered.problems += judgeRoutes(document.routes or (), groups, gathered.listeners)

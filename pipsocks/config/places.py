@@ -10,8 +10,9 @@ from typing import Final, NewType
 from pipsocks.config.near import nearest
 from pipsocks.config.wrong import Wrong, shown
 from pipsocks.front.settings import Network
-from pipsocks.model import Destination
+from pipsocks.model import Destination, masked
 from pipsocks.policy.settings import CLASSES, RuleSettings
+from pipsocks.wire.names import NameInvalid, parseHost
 
 Endpoint = NewType("Endpoint", str)
 Client = NewType("Client", str)
@@ -46,8 +47,14 @@ def _client(value: object, _: object) -> Network:
         raise Wrong(f"{shown(value)} is not a network", hint) from None
     address, slash, _prefix = value.partition("/")
     if slash and wide.network_address != ipaddress.ip_address(address):
-        raise Wrong(f"{value} has bits set behind its prefix", f"write {wide}, or {address} for one address")
-    return wide
+        raise Wrong(f"{value} has bits set behind its prefix", f"write {_plain(wide)}, or {address} for one address")
+    return _plain(wide)
+
+
+def _plain(network: Network) -> Network:
+    """An IPv4 network out of its IPv6 disguise: a connection to any address in it ends at that IPv4 address."""
+    mapped = network.network_address.ipv4_mapped if network.version == 6 and network.prefixlen >= 96 else None
+    return network if mapped is None else ipaddress.IPv4Network((mapped, network.prefixlen - 96))
 
 
 def _pattern(value: object, _: object) -> str:
@@ -72,9 +79,18 @@ def _isNumeric(text: str) -> bool:
 
 
 def _named(text: str) -> str:
-    """A pattern of hosts in lower case, its last dot still there; empty where it is none."""
-    name = text.lower()
+    """A pattern of hosts in lower case and in A-labels, an ASCII one's last dot still there; empty where it is none."""
+    name = text.lower() if text.isascii() else _encoded(text)
     return name if name == "*" or (_PATTERN.fullmatch(name) and not _NUMBER_AT_END.search(name)) else ""
+
+
+def _encoded(text: str) -> str:
+    """A pattern with U-labels as those names come that it is for: from clients, and in chains."""
+    below = re.match(r"(?:\*?\.)?", text)[0]  # type: ignore[index]
+    try:
+        return below + parseHost(text[len(below) :].encode(errors="surrogatepass"))
+    except NameInvalid:
+        return ""
 
 
 def _host(value: object, _: object) -> str:
@@ -107,7 +123,8 @@ def _bypass(value: object, _: object) -> str:
     text = value[1:-1] if re.fullmatch(r"\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]", value) else value
     split = re.fullmatch(r"(.*[^:/0-9.].*):([0-9]{1,5})", value)
     if split and ":" not in split[1]:
-        hint = f'write {split[1]}, or for that port alone a [[route]] with host, port = [{split[2]}] and to = "direct"'
+        host = masked(split[1])
+        hint = f'write {host}, or for that port alone a [[route]] with host, port = [{split[2]}] and to = "direct"'
         raise Wrong("no_proxy has no ports", hint)
     return str(_client(text, Client)) if _isNumeric(text) else _host(text, HostText)
 

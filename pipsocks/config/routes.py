@@ -12,7 +12,7 @@ from pipsocks.config.places import HostText, ListenerText, NetworkText, PortNumb
 from pipsocks.config.values import Text
 from pipsocks.config.wrong import shown
 from pipsocks.front.settings import ListenerSettings, place
-from pipsocks.model import Destination, Problem
+from pipsocks.model import Destination, Problem, masked
 from pipsocks.policy.settings import DENY, DIRECT, RouteSettings
 
 NO_PROXY: Final = "no_proxy"
@@ -77,7 +77,7 @@ def judgeRoutes(
         for each in keys["to"].values if "to" in keys else ():
             if each.value not in known:
                 near = nearest(str(each.value), known)
-                hint = f"did you mean {near}?" if near else f"there are {', '.join(known)}"
+                hint = f"did you mean {masked(near)}?" if near else f"there are {', '.join(map(masked, known))}"
                 problems.append(Problem(f"there is no group {shown(each.value)}", each.where, hint))
         for each in keys["listener"].values if "listener" in keys else ():
             if addresses is not None and each.value not in ("socks", "http", *addresses):

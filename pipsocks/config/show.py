@@ -14,6 +14,7 @@ from pipsocks.config.layers import DEFAULT, Gathered
 from pipsocks.config.load import Loaded
 from pipsocks.config.routes import NO_PROXY, UPSTREAM
 from pipsocks.gateway.settings import RetrySettings, TimeoutSettings
+from pipsocks.model import masked
 from pipsocks.policy.settings import RuleSettings
 from pipsocks.settings import GroupSettings, Settings
 from pipsocks.upstream.settings import ChainSettings, HopSettings
@@ -23,8 +24,7 @@ def show(loaded: Loaded) -> str:
     """
     The effective settings, in TOML, each with its source in a comment.
 
-    Logins are masked whole: the user's name may be a token. What a file names by reference is shown as what it
-    came to.
+    Logins are masked whole: the user's name may be a token.
     """
     settings, gathered = loaded.settings, loaded.gathered
     lines = [
@@ -81,7 +81,7 @@ def _routes(routes: Iterable[Keys]) -> Iterable[str]:
 def _listeners(settings: Settings, gathered: Gathered) -> Iterable[str]:
     for listener, sources in zip(settings.listeners, gathered.sources, strict=True):
         yield from ("", "[[listener]]")
-        yield _line(listener.protocol, _text(listener.endpoint), listener.source)
+        yield _line(listener.protocol, _text(masked(listener.endpoint)), listener.source)
         for key, value in (
             ("auth", _list(_checker(each) for each in listener.auth)),
             ("clients", _list(str(each) for each in listener.clients)),

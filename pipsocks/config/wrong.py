@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pipsocks.model import masked
+
 
 class Wrong(ValueError):
     """A value that a key cannot have: what is wrong with it, and what to write instead."""
@@ -12,7 +14,7 @@ class Wrong(ValueError):
 
 
 def shown(value: object) -> str:
-    """`value` as it may stand in an error: short, in one line."""
-    text = repr(value) if not isinstance(value, bool) else str(value).lower()
-    text = ascii(value) if not text.isascii() else text
+    """`value` as it may stand in an error: short, in one line, without a login."""
+    text = ascii(masked(value)) if isinstance(value, str) else masked(ascii(value))
+    text = text.lower() if isinstance(value, bool) else text
     return text if len(text) <= 60 else text[:57] + "..."

@@ -35,9 +35,6 @@ _DOUBTFUL: Final = frozenset({403, 407, 502, 503, 504})
 _PASSING: Final = frozenset({502, 503, 504})
 """Those of them that another hop may not have."""
 
-_PLAIN: Final = frozenset({502, 504})
-"""Those of them that tell plainly of the destination, so that a lower tier's ``direct`` must not get the request."""
-
 
 @attrs.frozen(eq=False)
 class Answer:
@@ -219,11 +216,8 @@ class Asking:
         else:
             self._kept = answer
             answer.patience.wait(True)
-            forbidden = Refusal("PS-UP11", chain=chain.name, where=str(self._destination))
             if head.status == 403:
-                self._ways.reported(chain, forbidden)
-            if head.status == 403 or (head.status in _PLAIN and _isOwn(head)):
-                self._ways.shut(forbidden)
+                self._ways.reported(chain, Refusal("PS-UP11", chain=chain.name, where=str(self._destination)))
             if self._question.repeatable and isHopsFailure(chain, head):
                 self._goOn()
             self._conclude()

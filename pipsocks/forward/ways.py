@@ -20,6 +20,7 @@ from pipsocks.gateway.seam import Chain
 from pipsocks.gateway.session import Session
 from pipsocks.model import Attempt
 from pipsocks.refusal import Refusal
+from pipsocks.slugs import About
 
 AGAIN_SECONDS: Final = 3.0
 """How long another way is searched for, at most."""
@@ -51,7 +52,6 @@ class Ways:
         self._unreached: list[Chain] = []  # overtaken ones too
         self._said: dict[Chain, Refusal] = {}  # of the destination
         self._failures: dict[Chain, Refusal] = {}
-        self._forbidden: Refusal | None = None  # shuts direct chains in lower tiers
 
     @property
     def chains(self) -> list[Chain]:
@@ -111,8 +111,7 @@ class Ways:
         if late or session.attempts >= session.group.retry.attempts:
             return []
         out = [*self.asked, *(self._unreached if kept else ())]
-        chains = [chain for chain in self.chains if not any(chain is each for each in out)]
-        return [chain for chain in chains if not self._isShut(chain)]
+        return [chain for chain in self.chains if not any(chain is each for each in out)]
 
     def failed(self, chain: Chain, refusal: Refusal) -> None:
         """The request came to nothing over `chain`, as the client may be told."""
@@ -121,10 +120,6 @@ class Ways:
     def reported(self, chain: Chain, refusal: Refusal) -> None:
         """What that says of the destination."""
         self._said[chain] = refusal
-
-    def shut(self, forbidden: Refusal) -> None:
-        """A hop has forbidden the destination, or plainly reported it: no direct chain in a lower tier gets it."""
-        self._forbidden = forbidden
 
     def forget(self, chain: Chain) -> None:
         """It may be asked anew."""
@@ -140,15 +135,17 @@ class Ways:
         self.asked.append(found.chain)
         return Way(found.chain, self._destination, found.reached), found
 
-    def _isShut(self, chain: Chain) -> bool:
-        first = self._session.plan[0]
-        return self._forbidden is not None and chain.direct and not any(chain is each for each in first)
+    def _forbidden(self, chain: Chain) -> Refusal | None:
+        """The 403 of a hop that shuts a direct `chain` in a lower tier: it may come while a search is under way."""
+        if any(chain is each for each in self._session.plan[0]):
+            return None
+        return next((refusal for refusal in self._said.values() if refusal.about is About.RULES), None)
 
     def _reach(self, chain: Chain) -> Deferred[Origin]:
         if chain.endsInHTTP and (refusal := self._judge.afar(self._destination)) is not None:
             return fail(refusal)
-        if self._forbidden is not None and self._isShut(chain):  # since this search began
-            return fail(self._forbidden)
+        if chain.direct and (refusal := self._forbidden(chain)) is not None:
+            return fail(refusal)
         judge = self._session.confined(self._judge)
         endpoint = chain.reachLast() if chain.endsInHTTP else chain.connect(self._destination, judge)
         connecting: Deferred[Origin] = endpoint.connect(  # type: ignore[assignment]

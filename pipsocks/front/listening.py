@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 from pipsocks.front.listener import ListenerFactory
 from pipsocks.front.settings import ListenerSettings, place
-from pipsocks.model import Problem, StartError
+from pipsocks.model import Problem, StartError, masked
 
 BACKLOG: Final = 1024
 """
@@ -32,14 +32,15 @@ def listen(reactor: Any, settings: ListenerSettings, factory: ListenerFactory) -
     except Exception as error:
         # Twisted's parsers raise what their arguments happen to raise: ValueError, TypeError, KeyError, OSError.
         hint = "write 1080, 127.0.0.1:1080, [::1]:1080 or a Twisted endpoint description (tcp:1080:interface=127.0.0.1)"
-        raise StartError(Problem(f"cannot listen on {settings.endpoint!r}: {error}", settings.source, hint)) from None
+        what = f"cannot listen on {masked(settings.endpoint)!r}: {masked(str(error))}"
+        raise StartError(Problem(what, settings.source, hint)) from None
     outcome: list[IListeningPort | Failure] = []
     listening.addBoth(outcome.append)
     port: Any = outcome[0] if outcome else None
     if isinstance(port, Failure):
         raise StartError(listenProblem(settings, port.value))
     if port is None:
-        raise StartError(Problem(f"{settings.endpoint!r} does not listen at once", settings.source))
+        raise StartError(Problem(f"{masked(settings.endpoint)!r} does not listen at once", settings.source))
     if place(settings.endpoint) is not None and "backlog=" not in settings.endpoint:
         port.socket.listen(BACKLOG)
     found: IListeningPort = port
@@ -53,4 +54,4 @@ def listenProblem(settings: ListenerSettings, error: BaseException | None) -> Pr
     hint = "stop what listens there (ss -ltnp shows it), or choose another port"
     if isinstance(cause, PermissionError):
         hint = "choose a port from 1024 on, or give the service CAP_NET_BIND_SERVICE"
-    return Problem(f"cannot listen on {settings.endpoint}: {text}", settings.source, hint)
+    return Problem(f"cannot listen on {masked(settings.endpoint)}: {text}", settings.source, hint)

@@ -42,6 +42,7 @@ _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _PLACE: Final = re.compile(r"(\[[^\[\]/?#]*\]|[^\[\]:/?#]*)(?::([^:/?#]*))?/?(?:\?([^#]*))?", re.DOTALL)
 _PERCENT: Final = re.compile(r"%([0-9A-Fa-f]{2})?")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_FOR_SECRETS: Final = "${…} may stand for a user, a password or a passphrase"
 _NEARLY: Final = {"socks": "socks5h"}
 
 
@@ -69,8 +70,8 @@ def parseChain(text: str, expand: Callable[[str], str] = _literally, name: str =
     options ``ca``, ``cert``, ``sni`` and ``verify=off`` are for ``https``, ``key``, ``passphrase``, ``known_hosts`` and
     ``agent=off`` for ``ssh``.
 
-    @param expand: gives the secret for a reference ``${…}`` in a user, a password or an option. It is called after the
-        text was split, and what it returns is taken literally.
+    @param expand: gives the secret for a reference ``${…}`` in a user, a password or a passphrase. It is called after
+        the text was split, and what it returns is taken literally.
     @param name: what errors and the journal are to call the chain.
     @raise ChainInvalid: the text is no chain, a secret is missing (what `expand` raises as ValueError), or a file that
         an option names cannot be used.
@@ -85,7 +86,10 @@ def parseChain(text: str, expand: Callable[[str], str] = _literally, name: str =
         raise ChainInvalid("the chain is empty", "write direct for no upstream at all")
     if "direct" in pieces:
         raise ChainInvalid("direct is a chain by itself", "list it beside the others, not in one")
-    return ChainSettings(tuple(_Reader(number, expand).read(piece) for number, piece in enumerate(pieces, 1)), name)
+    # All schemes first: without one, a hop is most likely what stands behind a comma in a user or a password, and then
+    # no error may name the host of the hop before.
+    readers = [_Reader(number, piece, expand) for number, piece in enumerate(pieces, 1)]
+    return ChainSettings(tuple(reader.read() for reader in readers), name)
 
 
 def fromEnvironment(environ: Mapping[str, str]) -> str:
@@ -107,18 +111,20 @@ def fromEnvironment(environ: Mapping[str, str]) -> str:
 class _Reader:
     """Reads one hop; knows how far it got, for its errors."""
 
-    def __init__(self, number: int, expand: Callable[[str], str]) -> None:
+    def __init__(self, number: int, text: str, expand: Callable[[str], str]) -> None:
         self._where = f"hop {number}"
         self._expand = expand
-
-    def read(self, text: str) -> HopSettings:
-        """See `parseChain`."""
         if not text:
             raise self._wrong("is empty", "there is a comma too many")
         match = _SCHEME.fullmatch(text)
         if match is None:
-            raise self._wrong("has no scheme", f"a hop begins with one of {_schemes()}")
-        scheme, rest = match[1].lower(), match[2]
+            comma = "; a comma in a user or password is %2C" if number > 1 and "@" in text else ""
+            raise self._wrong("has no scheme", f"a hop begins with one of {_schemes()}{comma}")
+        self._scheme, self._rest = match[1].lower(), match[2]
+
+    def read(self) -> HopSettings:
+        """See `parseChain`."""
+        scheme, rest = self._scheme, self._rest
         if scheme not in PORTS:
             near = _NEARLY.get(scheme) or next(iter(get_close_matches(scheme, PORTS, 1)), "")
             meant = f"did you mean {near}://? " if near else ""
@@ -146,7 +152,7 @@ class _Reader:
             hint = "percent-encode them: @ is %40, / is %2F, ? is %3F, # is %23"
             raise self._wrong("has an @, /, ? or # inside its user or password, or an @ behind its host", hint)
         if "${" in rest[at + 1 :].partition("?")[0]:
-            raise self._wrong("has a reference in its host or port", "${…} may stand for a user, a password, an option")
+            raise self._wrong("has a reference in its host or port", _FOR_SECRETS)
         match = _PLACE.fullmatch(rest, at + 1)
         if match is None:
             raise self._wrong("is not SCHEME://USER:PASSWORD@HOST:PORT", "an IPv6 address stands in brackets: [::1]")
@@ -158,14 +164,15 @@ class _Reader:
                 raise NameInvalid("only IPv6 addresses stand in brackets")
         except NameInvalid as invalid:
             raise self._wrong(f"has no valid host: {invalid}") from None
-        self._where += f" ({destination.host})"
-        if port is None:
-            return info, destination, query
         try:
-            return info, Destination(destination.host, parsePort(port.encode())), query
+            if port is not None:
+                destination = Destination(destination.host, parsePort(port.encode()))
         except NameInvalid as invalid:
+            # The host is not named: it may be a user whose password was taken for the port.
             hint = "percent-encode : in a user or password as %3A" if info is None else ""
             raise self._wrong(f"has no valid port: {invalid}", hint) from None
+        self._where += f" ({destination.host})"
+        return info, destination, query
 
     def _login(self, scheme: str, info: str | None) -> Login | None:
         if not info:
@@ -192,6 +199,9 @@ class _Reader:
                 near = next(iter(get_close_matches(key, known, 1)), "")
                 meant = f"did you mean {near}? " if near else ""
                 raise self._wrong("has an unknown option", f"{meant}There are {', '.join(known)}")
+            if "${" in raw and key != "passphrase":  # errors and `config --show` print these
+                hint = f"write the path or the name itself; {_FOR_SECRETS}"
+                raise self._wrong(f"has a reference in its option {key}", hint)
             value = self._decoded(raw, f"option {key}")
             if key in given or not value or (key in SWITCHES and value != "off"):
                 hint = f"{key} takes off, and nothing else" if key in SWITCHES else f"{key} is given once, with a value"

@@ -38,10 +38,11 @@ class ExpandTests(SynchronousTestCase):
             self.assertEqual(Secrets({}).expand("<${file:" + self.file(data) + "}>"), f"<{text}>")
 
     def test_environment(self) -> None:
-        """A variable, even an empty one; which ones were asked for is known."""
-        secrets = Secrets({"A": "1", "B": ""})
+        """A variable, even an empty one, without one newline at its end; which ones were asked for is known."""
+        secrets = Secrets({"A": "1", "B": "", "C": "2\n", "D": "3\r\n", "E": "4\n\n"})
         self.assertEqual(secrets.expand("${env:A}-${env:B}"), "1-")
         self.assertEqual(secrets.named, {"A", "B"})
+        self.assertEqual(secrets.expand("${env:C}${env:D}${env:E}"), "234\n")
         self.assertNotIn("'1'", repr(secrets))
 
     def test_credential(self) -> None:

@@ -222,6 +222,19 @@ class WrongTests(FileCase):
         ):  # fmt: skip
             self.assertNotIn("hunter2", str(self.only(text)))
 
+    def test_noLogins(self) -> None:
+        """Nor is the login of a URL in a wrong place: a value, a key, a table's name."""
+        url = "socks5://u:hunter2@a"
+        for text in (
+            f"no_proxy = ['{url}']", f"clients = ['{url}']", f"udp_ports = '{url}'", f"[retry]\ntotal = '{url}'",
+            f"via = ['{url}', 5]", f"'{url}' = 5", f"[groups.'{url}']\nchains = ['direct']", f"'{url}'.x = 5",
+            f"[groups.x]\nchains = ['direct']\nprobe = '{url}'", f"[[rule]]\ndeny = ['{url}']",
+            f"[[route]]\nto = 'direct'\nhost = ['{url}']", f"[[listener]]\nsocks = '7'\n'{url}' = 1",
+        ):  # fmt: skip
+            problem = self.only(text)
+            self.assertNotIn("hunter2", str(problem))
+            self.assertIn("***@a", str(problem))
+
 
 class UnreadableTests(FileCase):
     """Files that cannot be read at all."""
@@ -243,6 +256,12 @@ class UnreadableTests(FileCase):
         problem = self.failure(name := self.write("via = true\nx = = 5\n"))
         self.assertEqual(problem.where, f"{name}: line 2")
         self.assertEqual(self.failure(name := self.write("x = [")).where, name)
+        twice = self.failure(self.write("['http://u:hunter2@a']\n['http://u:hunter2@a']\n"))
+        self.assertNotIn("hunter2", str(twice))
+
+    def test_noLogins(self) -> None:
+        """A chain in place of the file's name is told without its login."""
+        self.assertEqual(self.failure("socks5://u:hunter2@a").where, "***@a")
 
     def test_octets(self) -> None:
         """No UTF-8, too much, or too deep."""

@@ -135,6 +135,18 @@ class ListenerTests(LayersCase):
         """Off and a port contradict each other."""
         self.assertEqual(self.problem("--socks", "off", "--socks", "1").where, "--socks")
 
+    def test_noLoginsInErrors(self) -> None:
+        """A URL with a login in a wrong option, variable or place of the file is told without the login."""
+        url = "socks5://u:hunter2@a"
+        for environ in (
+            {"PIPSOCKS_NO_PROXY": url}, {"PIPSOCKS_CONFIG": url}, {"PIPSOCKS_RULES": url}, {"PIPSOCKS_CLIENTS": url},
+        ):  # fmt: skip
+            problem = self.problem(environ=environ)
+            self.assertNotIn("hunter2", str(problem))
+            self.assertIn("***@a", str(problem))
+        for words in (("--deny", url), ("--no-proxy", f"{url}:80"), ("--udp-ports", url), ("--retry-total", url)):
+            self.assertNotIn("hunter2", str(self.problem(*words)))
+
     def test_nothingToListenOn(self) -> None:
         """All off is no proxy."""
         self.assertEqual(self.problem("--socks", "off", "--http", "off").what, "there is nothing to listen on")
@@ -187,6 +199,35 @@ class ListenerTests(LayersCase):
         """Where the networks are misspelt, that is the error, and not that there are none."""
         self.assertEqual(self.problem("--http", "0.0.0.0:1", "--clients", "x").where, "--clients")
         self.assertIn("clients", self.problem(file="clients = 5\n[[listener]]\nhttp = '0.0.0.0:1'\n").where)
+
+    def test_sameAddress(self) -> None:
+        """Two listeners on one address are told before anything is bound, with where both stand."""
+        for words, file, where, other in (
+            (("--socks", "7", "--http", "127.0.0.1:7"), None, "--http", "--socks"),
+            (("--socks", "7", "--socks", "tcp:7:interface=127.0.0.1"), None, "--socks", "--socks"),
+            (("--socks", "3128"), None, "the default of --http", "--socks"),
+            (("--http", "1080"), None, "--http", "the default of --socks"),
+            (
+                (), "[[listener]]\nhttp = '7'\n[[listener]]\nsocks = '7'\n",
+                "2: listener[0].http", "4: listener[1].socks",
+            ),
+            (
+                (), "[[listener]]\nsocks = '[::1]:7'\n[[listener]]\nsocks = '[0:0::1]:7'\n",
+                "4: listener[1].socks", "2: listener[0].socks",
+            ),
+            (("--http", "7"), "[[listener]]\nsocks = '7'\n", "--http", "2: listener[0].socks"),
+        ):  # fmt: skip
+            problem = self.problem(*words, file=file)
+            self.assertTrue(problem.where.endswith(where), problem)
+            self.assertTrue(problem.what.endswith(other), problem)
+
+    def test_otherAddress(self) -> None:
+        """Another port, another address, any port and what is known only once it is bound are no matter."""
+        for words in (
+            ("--socks", "0", "--http", "0"), ("--socks", "127.0.0.2:7", "--http", "7"),
+            ("--socks", "unix:/x", "--http", "systemd:domain=INET:name=x"), ("--socks", "[::1]:7", "--http", "7"),
+        ):  # fmt: skip
+            self.assertEqual(self.gather(*words).problems, [])
 
     def test_openProxyInTheFile(self) -> None:
         """A listener that lays the top-level login down is one too."""

@@ -191,13 +191,15 @@ class RuleTests(LoadCase):
             ("FD00:0::/8", "fd00::/8"), ("link-local", "link-local"), ("private.", "private"),
             ("[fd00::/8]:22", "fd00::/8 port 22"), ("10.0.0.0/8:22", "10.0.0.0/8 port 22"), ("*:25", "* port 25"),
             ("xn--bcher-kva.example:443", "xn--bcher-kva.example port 443"),
+            ("*.b\u00fccher.example:443", "*.xn--bcher-kva.example port 443"),
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"), ("[::ffff:10.0.0.1]:22", "10.0.0.1/32 port 22"),
         ):  # fmt: skip
             self.assertEqual(self.rules("--deny", said), [f"deny {read}"], said)
 
     def test_wrong(self) -> None:
         """What might be meant otherwise is refused, with what to write."""
         for said in (
-            "", "a b", "127.1", "0x7f.1", "1.2.3", "300.1.1.1", "10.0.0.1/8", "fd00::1/8", "b\u00fccher.example",
+            "", "a b", "127.1", "0x7f.1", "1.2.3", "300.1.1.1", "10.0.0.1/8", "fd00::1/8", "b\u00fc cher.example",
             "a..b", "**.x", "x.*", "a.example:0", "a.example:65536", "a.example:http", "[::1", "://x", "-.1", ".", "*.",
             "a" * 64 + ".x", "::ffff:300.0.0.1", "1.2.3.4.5", "a.5",
         ):  # fmt: skip

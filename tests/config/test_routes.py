@@ -193,6 +193,16 @@ class WrongTests(RoutesCase):
         (problem,) = self.problems(file="[[route]]\nto = 'default'\n")
         self.assertIn("no group 'default'", problem.what)
 
+    def test_noLogins(self) -> None:
+        """A URL with a login in place of a group is told without the login, as one that is called so is."""
+        url = "socks5://u:hunter2@a"
+        (problem,) = self.problems(file=GROUPS + f"[[route]]\nto = '{url}'\n")
+        self.assertEqual(problem.what, "there is no group '***@a'")
+        for routes in ("", "[[route]]\nto = 'zzz'\n", "[[route]]\nto = 'socks5://u:hunter@a'\n"):
+            problems = self.problems(file=f"[groups.'{url}']\nchains = ['direct']\n" + routes)
+            self.assertEqual(len(problems), 2)
+            self.assertNotIn("hunter2", " ".join(map(str, problems)))
+
     def test_noProxy(self) -> None:
         """What is no pattern is told, with where it was written."""
         (problem,) = self.problems(file="no_proxy = ['a.example',\n'10.0.0.1/8']")

@@ -77,6 +77,12 @@ class ShowTests(LoadCase):
         self.assertIn('["https://***@a:1?sni=x&verify=off", "direct"]', text)
         self.assertIn('["memory:***", "htpasswd:/etc/users", "anonymous"]', text)
 
+    def test_listeners(self) -> None:
+        """A URL with a login, which only Twisted will know to be no endpoint, is masked as well."""
+        text = show(self.loaded("--http", "http://u:hunter2@127.0.0.1:3128"))
+        self.assertNotIn("hunter2", text)
+        self.assertIn('http = "***@127.0.0.1:3128"', text)
+
     def test_names(self) -> None:
         """A named chain keeps its name."""
         text = show(self.loaded(file="upstream = [{ chain = 'http://a:1', name = 'office' }]"))

@@ -52,7 +52,8 @@ WRONG: dict[Any, list[object]] = {
     Hedge: [True, False, 1, "", "on", "AUTO", [], {}],
     HostText: [
         5, True, "", "10.0.0.0/8", "10.0.0.1", "::1", "a.example:80", "a..b", "**.x", "x.*", "private", "loopback",
-        "a b", "127.1", "0x7f.1", "b\u00fccher.example", "*.", ".", "a" * 64, [], {},
+        "a b", "127.1", "0x7f.1", "b\u00fc cher.example", "*\u00fc.example", "\uff11.\uff12", "*.", ".", "a" * 64,
+        "\u00fc" * 60, "\udcfc.example", [], {},
     ],
     NetworkText: [
         5, True, "", "*", "a.example", "10.0.0.1/8", "10.0.0.0/33", "private", "127.1", "fe80::1%eth0", [], {},
@@ -84,6 +85,11 @@ RIGHT: list[tuple[Any, object, object]] = [
     (Client, "10.0.0.0/8", ip_network("10.0.0.0/8")),
     (Client, "10.0.0.5", ip_network("10.0.0.5/32")),
     (Client, "fd00::/8", ip_network("fd00::/8")),
+    (Client, "::ffff:10.0.0.0/104", ip_network("10.0.0.0/8")),
+    (Client, "::ffff:a00:5", ip_network("10.0.0.5/32")),
+    (Client, "::ffff:0:0/96", ip_network("0.0.0.0/0")),
+    (Client, "::fffe:0:0/95", ip_network("::fffe:0:0/95")),
+    (Client, "::/0", ip_network("::/0")),
     (Endpoint, "off", "off"),
     (Endpoint, "1080", "tcp:1080:interface=127.0.0.1"),
     (Endpoint, "0", "tcp:0:interface=127.0.0.1"),
@@ -106,13 +112,19 @@ RIGHT: list[tuple[Any, object, object]] = [
     *((HostText, said, read) for said, read in (
         ("*", "*"), ("A.Example.", "a.example"), (".x.", ".x"), ("*.foo_bar.X", "*.foo_bar.x"), ("private.", "private"),
         ("privat", "privat"), ("r2---sn-x.example", "r2---sn-x.example"),
+        ("B\u00dcCHER.Example.", "xn--bcher-kva.example"),
+        (".b\u00fccher.example", ".xn--bcher-kva.example"), ("*.b\u00fccher.example", "*.xn--bcher-kva.example"),
+        ("XN--bcher-kva.example", "xn--bcher-kva.example"),
     )),
     *((NetworkText, said, read) for said, read in (
         ("10.0.0.0/8", "10.0.0.0/8"), ("192.0.2.7", "192.0.2.7/32"), ("FD00:0::/8", "fd00::/8"), ("::1", "::1/128"),
+        ("::ffff:10.0.0.0/104", "10.0.0.0/8"), ("::ffff:192.0.2.7", "192.0.2.7/32"),
     )),
     *((Bypass, said, read) for said, read in (
         ("localhost", "localhost"), (".Corp.example", ".corp.example"), ("*.a.b", "*.a.b"), ("*", "*"),
         ("10.0.0.0/8", "10.0.0.0/8"), ("127.0.0.1", "127.0.0.1/32"), ("::1", "::1/128"), ("[::1]", "::1/128"),
+        ("::ffff:10.0.0.0/104", "10.0.0.0/8"), ("[::ffff:10.0.0.1]", "10.0.0.1/32"),
+        ("b\u00fccher.example", "xn--bcher-kva.example"), (".b\u00fccher.example", ".xn--bcher-kva.example"),
     )),
     *((ListenerText, said, read) for said, read in (
         ("socks", "socks"), ("http", "http"), ("127.0.0.1:01080", "127.0.0.1:1080"), ("[0:0::1]:1080", "[::1]:1080"),
@@ -120,6 +132,7 @@ RIGHT: list[tuple[Any, object, object]] = [
     )),
     (Target, "", None),
     (Target, "Index.Example.:443", Destination("index.example", 443)),
+    (Target, "b\u00fccher.example:443", Destination("xn--bcher-kva.example", 443)),
     (Target, "192.0.2.7:0443", Destination("192.0.2.7", 443)),
     (Target, "[2001:DB8:0::7]:443", Destination("2001:db8::7", 443)),
     (Target, "[::ffff:192.0.2.7]:443", Destination("::ffff:192.0.2.7", 443)),
@@ -152,6 +165,25 @@ class StructureTests(SynchronousTestCase):
         ):
             self.assertNotIn("hunter2", str(self.assertRaises(Wrong, structure, value, kind)))
         self.assertNotIn("hunter2", repr(Upstream("http://u:hunter2@h")))
+
+    def test_loginsAreNotShown(self) -> None:
+        """A URL with a login in the place of any value is told without what stands before its host."""
+        for kind in WRONG:
+            for value in (
+                "socks5://u:hunter2@a", "u:hunter2@a:1", "u:hunter2@a:1/", "hunter2@a:80", "hunter2@a:b@c",
+                ["socks5://u:hunter2@a", "x"], {"x": "http://u:hunter2@a"}, "http://u:hunter2" + "x" * 60 + "@a",
+            ):  # fmt: skip
+                try:
+                    structure(value, kind)
+                except Wrong as wrong:
+                    self.assertNotIn("hunter2", str(wrong) + wrong.hint, (kind, value))
+        wrong = self.assertRaises(Wrong, structure, "socks5://u:hunter2@a", Strategy)
+        self.assertEqual(str(wrong), "'***@a' is no strategy")
+
+    def test_mappedBits(self) -> None:
+        """A mapped network with bits set behind its prefix is told what to write, as any other is."""
+        wrong = self.assertRaises(Wrong, structure, "::ffff:10.0.0.1/104", Client)
+        self.assertEqual(wrong.hint, "write 10.0.0.0/8, or ::ffff:10.0.0.1 for one address")
 
     def test_wherePatternsBelong(self) -> None:
         """Who writes a network among hosts, or the other way round, is told where it belongs."""

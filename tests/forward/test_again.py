@@ -208,24 +208,8 @@ class AnswerTests(HopCase):
         hop.write(answer(502))
         await self.expect(client, 502, b"hop")
 
-    async def test_hopsOwnShutsDirect(self) -> None:
-        """What a hop reports plainly, or forbids, a lower tier's direct way must not get; a 503 may have any cause."""
-        self.way.tier = 2
-        for status in (502, 504, 403):
-            self.ways[:] = [self.one, self.way]
-            client = await self.open()
-            hop, _ = await self.asked(client, GET, self.one)
-            hop.write(answer(status))
-            await self.expect(client, status, b"hop")
-            self.assertEqual(self.way.asked, [])
-        client = await self.open()
-        hop, _ = await self.asked(client, GET, self.one)
-        hop.write(answer(503))
-        (await self.arrived(self.way)).write(OK)
-        await self.expect(client, 200, b"ok")
-
-    async def test_shutMeanwhile(self) -> None:
-        """Nor does it where that is known only while another way is searched for already."""
+    async def test_forbiddenMeanwhile(self) -> None:
+        """A lower tier's direct way does not get what a hop forbids while another way is searched for already."""
         self.way.tier = 2
         self.two.pending = Deferred()
         self.ways[:] = [self.one, self.two, self.way]
@@ -234,12 +218,12 @@ class AnswerTests(HopCase):
         await self.pass_(4)
         while not self.two.asked:
             await tick()
-        hop.write(answer(502))
+        hop.write(answer(403))
         await tick(0.02)
         self.two.code = "PS-UP02"
         self.two.pending.errback(Refusal("PS-UP02", chain="two"))
         await self.pass_(4)
-        await self.expect(client, 502, b"hop")
+        await self.expect(client, 403, b"hop")
         self.assertEqual(self.way.asked, [])
 
     async def test_success(self) -> None:

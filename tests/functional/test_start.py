@@ -63,6 +63,12 @@ class WrongStartTests(FunctionalTestCase):
         self.check("--upstream", chain, names="socks5")
         self.assertNotIn("pa55word", self.start("-n", "pipsocks", "--upstream", chain).stderr)
 
+    def test_chainAsListener(self) -> None:
+        """A chain in the place of a listener; its password is not printed."""
+        ended = self.start("-n", "pipsocks", "--socks", "socks5://me:pa55word@h:1")
+        self.assertIn("cannot listen on '***@h:1'", ended.stderr)
+        self.assertNotIn("pa55word", ended.stdout + ended.stderr)
+
 
 class ReadyTests(FunctionalTestCase):
     """What systemd is told."""

@@ -138,8 +138,8 @@ class InvalidTests(SynchronousTestCase):
         for text, words in (
             ("http://:80", "no valid host: empty"),
             ("http://a b:80", "no valid host: bad character"),
-            ("http://a:80\n", "hop 1 (a) has no valid port"),
-            ("http://a:0", "hop 1 (a) has no valid port"),
+            ("http://a:80\n", "hop 1 has no valid port"),
+            ("http://a:0", "hop 1 has no valid port"),
             ("http://a:+80", "has no valid port"),
             ("http://a:8_0", "has no valid port"),
             ("http://a:\xb2", "has no valid port"),
@@ -157,6 +157,12 @@ class InvalidTests(SynchronousTestCase):
         ):
             self.assertInvalid(text, words)
         self.assertInvalid(f"http://me:{HIDDEN}", "no valid port", "%3A")
+
+    def test_comma(self) -> None:
+        """A comma in a user or a password makes two hops of one: no word of either is told, and how to write it is."""
+        for login in ("hunter2:p,x", "hunter2:1080,x", f"{HIDDEN}:80?{HIDDEN},x", f"x,{HIDDEN}:p", f"me:1,{HIDDEN}"):
+            self.assertInvalid(f"socks5://{login}@a:1", "hop 2 has no scheme", "a comma in a user or password is %2C")
+        self.assertInvalid(f"socks5://{HIDDEN}:p,http://x@a:1080", "hop 1 has no valid port")
 
     def test_logins(self) -> None:
         """Users and passwords that would move a boundary, or that a protocol cannot carry."""
@@ -202,8 +208,17 @@ class InvalidTests(SynchronousTestCase):
         ):
             self.assertInvalid(text, words)
         self.assertInvalid("https://a:1?verfy=off", "unknown option", "did you mean verify?")
+        for option in ("ca", "cert", "sni", "verify"):
+            text = f"https://a:1?{option}=x${{file:/etc/secret}}"
+            self.assertUnread(text, f"hop 1 (a) has a reference in its option {option}")
         self.assertInvalid("https://a_b.example", "no certificate can be verified for", "?sni=")
         self.assertEqual("a_b.example", hop("https://a_b.example?sni=b.example").address.host)
+
+    def assertUnread(self, text: str, words: str) -> None:
+        """A reference outside a login is refused before it is looked up, so that no error can print what it holds."""
+        error = self.assertRaises(ChainInvalid, parseChain, text, lambda reference: self.fail(reference))
+        self.assertIn(words, str(error))
+        self.assertIn("write the path or the name itself", error.hint)
 
     @given(st.text(max_size=40), st.text(alphabet="ht5p:/@,[]%.?#$ {}", max_size=20))
     def test_anything(self, text: str, marks: str) -> None:
@@ -256,6 +271,10 @@ class SSHTests(SynchronousTestCase):
         assert read.ssh is not None
         self.assertEqual(Secret(HIDDEN), read.ssh.passphrase)
         self.assertNotIn(HIDDEN, repr(read))
+        for option in ("key", "known_hosts", "agent"):
+            text = f"ssh://a?{option}=${{file:/x}}"
+            error = self.assertRaises(ChainInvalid, parseChain, text, lambda reference: self.fail(reference))
+            self.assertIn(f"has a reference in its option {option}", str(error))
 
     def test_wrong(self) -> None:
         """Whatever is unknown, missing or no key is told at once."""
