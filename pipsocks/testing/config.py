@@ -22,6 +22,7 @@ The file of ``twistd pipsocks-faults``, read with all of its errors at once.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import ipaddress
 import re
 import tomllib
@@ -56,7 +57,11 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 @attrs.frozen
 class Listener:
-    """One table of the file: what `pipsocks.testing.server.Server` is made from."""
+    """
+    One table of the file: what `pipsocks.testing.server.Server` is made from.
+
+    @ivar seed: the table's own, or else what `seedOf` makes of the file's.
+    """
 
     name: str
     kind: Kind
@@ -73,6 +78,15 @@ class Settings:
 
     log: str
     listeners: tuple[Listener, ...]
+
+
+def seedOf(seed: int, name: str) -> int:
+    """
+    The seed of the listener `name` that has none of its own, in a file with this one.
+
+    Listeners that drew from the same one would fail in step: no connection of a pool would ever be rescued by another.
+    """
+    return int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:5])
 
 
 def read(name: str) -> Settings:
@@ -141,13 +155,15 @@ class _Reader:
             self._wrong(path, "two listeners have this name", "give each its own: the log calls them by it")
         self._names.add(name)
         self._known(path, table, _KEYS[kind])
-        seed = self._whole(f"{path}.seed", table.get("seed", self._seed), 0)
+        given = self._whole(f"{path}.seed", table.get("seed", self._seed), 0)
+        seed = given if "seed" in table else seedOf(given, name)
         host, port = self._listen(f"{path}.listen", table.get("listen", "127.0.0.1:0"))
         made: Kind
         if kind == "upstream":
             made = Upstream(self._hosts(f"{path}.hosts", table.get("hosts", {})))
         elif kind == "origin":
-            made = Origin(self._whole(f"{path}.size", table.get("size", 100_000), 100_000), seed)
+            # Not of the name: two origins of a file are mirrors, and a test knows what they serve.
+            made = Origin(self._whole(f"{path}.size", table.get("size", 100_000), 100_000), given)
         else:
             made = Echo()
         faults = self._faults(f"{path}.faults", table.get("faults", []), made.name)

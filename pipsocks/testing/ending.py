@@ -26,10 +26,18 @@ def end(transport: Any, how: str, later: Later, reactor: Any) -> None:
     @param how: ``close``, ``reset`` or ``silent``, which leaves it as it is.
     """
     if how == "close":
-        transport.loseConnection()
+        # Twisted's TLS aborts where its handshake is not done. There is nothing of TLS to say goodbye to yet.
+        (transport if _isReady(transport) else transport.transport).loseConnection()
     elif how == "reset":
         # Twisted's TLS gathers small writes until the reactor's next turn.
         later(0, _reset, transport, later, reactor, PATIENCE)
+
+
+def _isReady(transport: Any) -> bool:
+    """Whether `transport` has no TLS handshake to wait for: the client's part of one ends it, on this side."""
+    isTLS = ISSLTransport.providedBy(transport)
+    handle = transport.getHandle() if isTLS else None  # None as well once it is gone
+    return handle is None or handle.get_peer_finished() is not None
 
 
 def _reset(transport: Any, later: Later, reactor: Any, left: float) -> None:

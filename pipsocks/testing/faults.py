@@ -51,6 +51,10 @@ _NUMBER: Final = r"[0-9]{1,9}(\.[0-9]{1,3})?"
 _SECONDS: Final = ("SECONDS", r"[0-9]{1,4}(\.[0-9]{1,3})?")
 _BYTES: Final = ("BYTES", r"[0-9]{1,12}")
 _OCTETS: Final = ("HEX", r"([0-9a-fA-F]{2})+")
+_COUNTED: Final = (
+    "; what counts is an origin's content without the head, everything that comes back through an upstream (heads and"
+    " TLS in the tunnel too, but not the upstream's own reply), or what is echoed"
+)
 _RATE: Final = ("BYTES_PER_SECOND", r"[1-9][0-9]{0,9}")
 
 TABLE: Final[Mapping[str, Row]] = {
@@ -87,7 +91,8 @@ TABLE: Final[Mapping[str, Row]] = {
         r"[0-9]{1,3}",
     ),
     "status": Row(
-        "answer the request with this HTTP status, and reason where one follows (SOCKS: reply 2 for 403, otherwise 1)",
+        "answer the request with this HTTP status, and this reason, or the standard one where none follows"
+        " (SOCKS: reply 2 for 403, otherwise 1)",
         Stage.ASKED,
         SPEAKERS,
         "STATUS [REASON]",
@@ -104,10 +109,17 @@ TABLE: Final[Mapping[str, Row]] = {
     "flight-close": Row("grant the request, swallow the client's first bytes, close", Stage.ASKED, PROXY),
     "flight-reset": Row("grant the request, swallow the client's first bytes, reset", Stage.ASKED, PROXY),
     "portal": Row("grant every request, and answer all with a captive portal's page", Stage.ASKED, PROXY),
-    "silent-after": Row("stop behind so many bytes of the answer, and say nothing more", Stage.ASKED, ALL, *_BYTES),
-    "close-after": Row("close behind so many bytes of the answer", Stage.ASKED, ALL, *_BYTES),
-    "reset-after": Row("reset behind so many bytes of the answer", Stage.ASKED, ALL, *_BYTES),
-    "throttle": Row("send no more than so many bytes of the answer in a second", Stage.ASKED, ALL, *_RATE),
+    "silent-after": Row(
+        f"stop behind so many bytes of the answer, and say nothing more{_COUNTED}", Stage.ASKED, ALL, *_BYTES
+    ),
+    "close-after": Row(f"close behind so many bytes of the answer{_COUNTED}", Stage.ASKED, ALL, *_BYTES),
+    "reset-after": Row(f"reset behind so many bytes of the answer{_COUNTED}", Stage.ASKED, ALL, *_BYTES),
+    "throttle": Row(
+        "send no more than so many bytes of the answer in a second; they are counted as for reset-after",
+        Stage.ASKED,
+        ALL,
+        *_RATE,
+    ),
     "chunked": Row("delimit the answer by chunks, not by its length", Stage.ASKED, ORIGIN),
     "until-close": Row("delimit the answer by the connection's end, not by its length", Stage.ASKED, ORIGIN),
     "no-range": Row("ignore Range: always send the whole", Stage.ASKED, ORIGIN),
@@ -120,8 +132,7 @@ TABLE: Final[Mapping[str, Row]] = {
 """
 Every fault, and what it means.
 
-In `kinds`, ``upstream`` is a SOCKS and HTTP proxy, ``origin`` speaks HTTP, ``echo`` gives every byte back. The answer
-of ``-after`` and ``throttle`` is what comes back through a tunnel, the body of an origin's response, or the echo.
+In `kinds`, ``upstream`` is a SOCKS and HTTP proxy, ``origin`` speaks HTTP, ``echo`` gives every byte back.
 """
 
 
@@ -201,7 +212,7 @@ def describe() -> str:
         whose = "" if row.kinds == ALL else f" ({', '.join(sorted(row.kinds))})"
         about = f"{row.about[0].upper()}{row.about[1:]}."
         lines.append(f"  {written(name)}{whose}")
-        lines.append(textwrap.fill(about, 100, initial_indent=indent, subsequent_indent=indent))
+        lines.append(textwrap.fill(about, 100, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False))
     return "\n".join(lines)
 
 

@@ -20,6 +20,7 @@ from pipsocks.testing.content import Content
 from pipsocks.testing.early import atFirstBytes, atOnce, isEarly
 from pipsocks.testing.sending import Sending
 from pipsocks.testing.turn import Turn
+from pipsocks.testing.words import failure, withReason
 
 HELD: Final = 65_536
 """Octets of further requests that are kept while one is answered; then reading pauses."""
@@ -139,7 +140,7 @@ class _Connection(Protocol):
 
     def _refuse(self, status: int) -> None:
         self._deaf = True
-        self.transport.write(b"HTTP/1.1 %d Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % status)
+        self.transport.write(failure(withReason(f"{status}").encode()))
         self._turn.end("close")
 
     def _asked(self, request: h11.Request, path: str) -> None:
@@ -180,7 +181,7 @@ class _Connection(Protocol):
         content, tag = self._origin.content(self._path, version), self._origin.etag(self._path, version)
         fields = [f"Date: {formatdate(time.time(), usegmt=True)}"]
         if "status" in faults:
-            status, kind = faults["status"], "text/plain"
+            status, kind = withReason(faults["status"]), "text/plain"
             content = Content("", 0)
             first, stop = 0, 0
         else:

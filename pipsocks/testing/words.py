@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Final
 
 import attrs
@@ -29,6 +31,19 @@ class Words:
     status: Callable[[str], bytes]
 
 
+def withReason(status: str) -> str:
+    """
+    The status of a response, with its standard reason where `status` has none.
+
+    The blank behind the number stays where there is no such reason either (RFC 9112, section 4).
+    """
+    code, _, reason = status.partition(" ")
+    if not reason:
+        with contextlib.suppress(ValueError):
+            reason = HTTPStatus(int(code)).phrase
+    return f"{code} {reason}"
+
+
 def failure(status: bytes, *fields: bytes) -> bytes:
     """An HTTP response without a body that ends the connection."""
     return b"\r\n".join([b"HTTP/1.1 " + status, *fields, b"Content-Length: 0", b"Connection: close", b"", b""])
@@ -52,4 +67,4 @@ def httpWords(granted: bytes) -> Words:
     def reply(code: int) -> bytes:
         return failure(b"403 Forbidden" if code == NOT_ALLOWED else b"502 Bad Gateway")
 
-    return Words(granted, failure(b"502 Bad Gateway"), reply, lambda text: failure(text.encode()))
+    return Words(granted, failure(b"502 Bad Gateway"), reply, lambda text: failure(withReason(text).encode()))

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from pipsocks.model import StartError
 from pipsocks.testing import Origin, Upstream
 from pipsocks.testing.config import Settings, read
+from pipsocks.testing.plan import Plan, shown
 from tests.functional.origins import certificateFile
 
 WHOLE = """
@@ -63,12 +64,50 @@ class ReadTests(SynchronousTestCase):
         settings = self.read(WHOLE)
         hop, origin, echo = settings.listeners
         self.assertEqual(settings.log, "events")
-        self.assertEqual((hop.name, hop.host, hop.port, hop.seed, hop.tls), ("hk1", "127.0.0.2", 4001, 7, None))
+        self.assertEqual((hop.name, hop.host, hop.port, hop.tls), ("hk1", "127.0.0.2", 4001, None))
         self.assertEqual(hop.faults, ("30% reset", "for=a.example reply=1"))
         self.assertEqual(hop.kind, Upstream({"index.example:443": ("::1", 8443)}))
         self.assertEqual((origin.host, origin.port, origin.seed, origin.kind), ("127.0.0.1", 0, 8, Origin(1000, 8)))
         self.assertIsNotNone(origin.tls)
         self.assertEqual((echo.host, echo.kind.name), ("::1", "echo"))
+
+    def drawn(self, text: str, count: int = 300) -> dict[str, list[str]]:
+        """What the connections to each listener draw."""
+        told = {}
+        for each in self.read(text).listeners:
+            plan = Plan(each.faults, each.kind.name, each.seed)
+            told[each.name] = [shown(plan.next()) for _ in range(count)]
+        return told
+
+    def test_ownChances(self) -> None:
+        """Listeners with the same faults under one seed do not fail in step, whether you wrote the seed or not."""
+        tables = "".join(f'[upstream.hk{number}]\nfaults = ["30% reset"]\n' for number in range(4))
+        for top in ("", "seed = 7\n"):
+            told = self.drawn(top + tables)
+            self.assertEqual(len({tuple(turns) for turns in told.values()}), 4)
+            # All four at once as often as chance has it: 300 times 0.3 ** 4 is 2.4; in step it would be 90.
+            self.assertLess(sum(set(turns) == {"reset"} for turns in zip(*told.values(), strict=True)), 15)
+
+    def test_reproducible(self) -> None:
+        """What a listener draws depends on the seed and its name alone: not on the run, its place or its neighbours."""
+        table = '[upstream.hk1]\nfaults = ["30% reset", "20% close"]\n'
+        told = self.drawn(f"seed = 7\n{table}", 8)["hk1"]
+        # As any process draws it, on any day.
+        self.assertEqual(told, ["close", "none", "none", "none", "none", "reset", "reset", "none"])
+        self.assertEqual(self.drawn(f"seed = 7\n[echo.a]\n{table}[echo.b]\n", 8)["hk1"], told)
+        self.assertNotEqual(self.drawn(f"seed = 8\n{table}")["hk1"], self.drawn(f"seed = 7\n{table}")["hk1"])
+
+    def test_ownSeed(self) -> None:
+        """A listener's own seed is taken as it stands, whatever the name and the top say: as a `Server` takes it."""
+        tables = "".join(f'[upstream.{name}]\nseed = 5\nfaults = ["30% reset"]\n' for name in ("a", "b"))
+        alone = Plan(["30% reset"], "upstream", 5)
+        expected = [shown(alone.next()) for _ in range(300)]
+        self.assertEqual(self.drawn(f"seed = 7\n{tables}"), {"a": expected, "b": expected})
+
+    def test_mirrors(self) -> None:
+        """What origins serve is made from the seed as it stands: two under one seed are mirrors of each other."""
+        first, second = self.read("seed = 7\n[origin.a]\n[origin.b]\n").listeners
+        self.assertEqual((first.kind, second.kind), (Origin(seed=7), Origin(seed=7)))
 
     def test_beyondLoopback(self) -> None:
         """Who wants to be reached by others has to say so."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from pipsocks.testing.faults import TABLE, Fault, FaultUnknown, describe, parseFault, parseFaults, written
@@ -56,3 +58,16 @@ class ParseFaultTests(SynchronousTestCase):
             self.assertIn(f"\n  {written(name)}", f"\n{text}")
         self.assertIn("  cut (upstream)\n        Close in the middle", text)
         self.assertLess(max(map(len, text.splitlines())), 101)
+
+    def test_counted(self) -> None:
+        """The help says at each fault that counts bytes which ones, for each kind of listener."""
+        rows = re.split(r"^  (\S.*)\n", describe(), flags=re.MULTILINE)
+        told = dict(zip(rows[1::2], rows[2::2], strict=True))
+        for how in ("silent", "close", "reset"):
+            about = " ".join(told[f"{how}-after=BYTES"].split())
+            for words in (
+                "an origin's content without the head",
+                "everything that comes back through an upstream",
+                "is echoed",
+            ):
+                self.assertIn(words, about)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any, Final
 
 import attrs
@@ -65,6 +66,11 @@ def _head(*wanted: bytes, without: tuple[bytes, ...] = ()) -> Callable[[bytes], 
     return check
 
 
+def _line(wanted: bytes) -> Callable[[bytes], bool]:
+    """The status line is `wanted`, to the octet."""
+    return lambda data: data.partition(b"\r\n")[0] == wanted
+
+
 def _body(start: int, stop: int) -> Callable[[bytes], bool]:
     """The body is those bytes of the content, and no others."""
     return lambda data: data.partition(b"\r\n\r\n")[2] == Origin(SIZE).content("/parrot").read(start, stop)
@@ -97,9 +103,12 @@ CASES: Final[tuple[Case | tuple[str, str], ...]] = (
     Case("upstream", "reply=2", http, _head(b"HTTP/1.1 403 Forbidden")),
     Case("upstream", "reply=5", http, _head(b"HTTP/1.1 502 Bad Gateway")),
     *(
-        Case("upstream", f"status={code}", http, _head(b"HTTP/1.1 %d\r\n" % code))
-        for code in (301, 400, 403, 404, 407, 429, 500, 502, 503, 504)
+        Case(kind, f"status={code.value}", said, _line(b"HTTP/1.1 %d %b" % (code, code.phrase.encode())))
+        for kind, said in (("upstream", http), ("origin", _words(LAST)))
+        for code in map(HTTPStatus, (301, 400, 403, 404, 407, 429, 500, 502, 503, 504))
     ),
+    Case("upstream", "status=599", http, _line(b"HTTP/1.1 599 ")),
+    Case("origin", "status=599", _words(LAST), _line(b"HTTP/1.1 599 ")),
     Case("upstream", "status=418 I am a teapot", http, _head(b"HTTP/1.1 418 I am a teapot\r\n")),
     Case("upstream", "status=403", socks, CHOSEN + replied(2)),
     Case("upstream", "status=503", socks, CHOSEN + replied(1)),

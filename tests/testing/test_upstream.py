@@ -230,6 +230,19 @@ class TLSTests(FaultCase):
         talk.transport.abortConnection()  # type: ignore[attr-defined,union-attr]
         await talk.gone()
 
+    async def test_beforeHandshake(self) -> None:
+        """What ends before TLS has begun ends as it says: ``close`` by an end of the stream, ``reset`` by a reset."""
+        for kind, fault, end in (
+            (Upstream(), "close", "close"),
+            (Origin(), "close", "close"),
+            (Echo(), "close-after=0", "close"),
+            (Upstream(), "reset", "reset"),
+            (Echo(), "reset-after=0", "reset"),
+        ):
+            server = self.serve(kind, fault, tls=certificate())
+            self.assertEqual(await self.whole(server), (b"", end), fault)
+            await self.events.until("lost")
+
     async def test_faults(self) -> None:
         """Faults strike inside TLS; what was said before a reset arrives."""
         for fault, expected in (
