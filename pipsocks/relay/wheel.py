@@ -62,7 +62,7 @@ class Wheel:
         """Watch `member` from now on."""
         if self._timer is None:
             self.now = self._elapsed()
-            self._timer = self._reactor.callLater(self.tick, self._turn)
+            self._arm()
         member.at = self.now
         self._place(member)
 
@@ -80,7 +80,7 @@ class Wheel:
             self._timer = None
 
     def _elapsed(self) -> int:
-        return int((self._reactor.seconds() - self._began) / self.tick)
+        return int((self._reactor.seconds() - self._began) / self.tick + 1e-6)  # there but for a rounding
 
     def _place(self, member: Idler) -> None:
         # `at` may be almost a tick younger than it says, hence the one more.
@@ -101,7 +101,15 @@ class Wheel:
                     member.expired()
                 except Exception:
                     _log.failure("A tunnel's idle limit failed")
-        self._timer = self._reactor.callLater(self.tick, self._turn) if self._slots else None
+        self._timer = None
+        if self._slots:
+            self._arm()
+
+    def _arm(self) -> None:
+        # For the tick's beginning, not for a tick from now: turns that are late must not make `now` late for good, or
+        # `at` would be more than a tick younger than it says. A hundredth at least: roundings must not make it spin.
+        due = self._began + (self.now + 1) * self.tick - self._reactor.seconds()
+        self._timer = self._reactor.callLater(max(due, self.tick / 100), self._turn)
 
 
 @attrs.define(eq=False)

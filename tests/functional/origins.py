@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import base64
 import contextlib
+import errno
 import functools
 import hashlib
 import http.server
@@ -305,7 +306,16 @@ class Origin:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificateFile())
         self.port = 0
-        self._servers = [self._serve(host, context) for host in ("127.0.0.1", "::1")]
+        self._servers = [self._serve("127.0.0.1", context)]
+        while len(self._servers) < 2:
+            try:
+                self._servers.append(self._serve("::1", context))
+            except OSError as error:  # somebody has that port there: it must be one that is free on both
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                self.stop()
+                self.port = 0
+                self._servers = [self._serve("127.0.0.1", context)]
 
     def _serve(self, host: str, context: ssl.SSLContext | None) -> _Server:
         origin = self

@@ -108,6 +108,17 @@ class WheelTests(TestCase):
         self.assertEqual(len(second.told), 1)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
+    def test_lateTurns(self) -> None:
+        """Turns that come late make nobody late in what he stores: a member that moves then has all of its limit."""
+        idler = self.member(6)
+        for step in (1.0, 0.5, 1.0, 0.75):
+            self.clock.advance(step)
+        idler.at = self.wheel.now
+        self.clock.pump([1.25, 4.5])
+        self.assertEqual(idler.told, [])
+        self.clock.advance(1)
+        self.assertEqual(len(idler.told), 1)
+
     @given(
         st.lists(st.tuples(st.integers(1, 40), st.lists(st.integers(0, 60), max_size=5)), max_size=8),
         st.lists(st.floats(0.1, 5), min_size=1, max_size=60),

@@ -16,7 +16,7 @@ from typing import Any
 
 from twisted.application.service import IServiceMaker
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
 from twisted.plugin import getPlugins
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -170,9 +170,7 @@ class TapTests(TestCase):
             port = int(said[0].rpartition(": ")[0].rpartition(":")[2])
             connection = socket.create_connection(("127.0.0.1", port))
             self.addCleanup(connection.close)
-            waited: Deferred[None] = Deferred()
-            reactor.callLater(0.05, waited.callback, None)  # type: ignore[attr-defined]
-            await waited
+            self.assertEqual(await deferToThread(readAll, connection), b"")  # it has been closed, which is an event
             await service.stopService()
             self.assertEqual(len(said), 1)
         self.assertIn('"listener": "a", "connection": 1', (self.directory / "events").read_text())
