@@ -204,7 +204,7 @@ class Asking:
             self._win(answer)
         elif head.status == 407:
             sending.counts = False
-            said = withoutLogin(f"407 {head.reason.decode('latin-1')}", chain.login)
+            said = f"407 {withoutLogin(head.reason.decode('latin-1'), chain.login)}"
             again = not self._question.head.hasBody
             detail = withoutLogin(offersOnly(head.fields), chain.login)
             refusal = Refusal("PS-UP10", chain=chain.name, detail=detail, said=said)

@@ -97,7 +97,8 @@ class Findings:
         if len(live) > 1:
             healths = [chain.health for chain in live]
             return self._allPlain(live) or not self.memory.reachedLately(self.destination, healths)
-        if any(report.slug.code == "PS-DE02" for report in self._reports.values()):  # our own resolver's word
+        own = self._reports.get(live[0])
+        if own is not None and own.slug.code == "PS-DE02":  # our own resolver's word, and the one that counts here
             return True
         return self._count > (1 if live[0].direct else MORE_REPORTS)
 

@@ -139,7 +139,7 @@ def ofAnswer(
     if isinstance(error, HopLogin):
         return Refusal("PS-UP10", detail=f": {error.text}", **told)
     if isinstance(error, ConnectRefused):
-        said = withoutLogin(f"{error.status} {error.reason}".rstrip(), login)
+        said = f"{error.status} {withoutLogin(error.reason, login)}".rstrip()
         detail = withoutLogin(offersOnly(error.fields), login) if error.status == 407 else ""
         return Refusal(_HTTP.get(error.status, "PS-UP14"), detail=detail, said=said, **told)
     if error.version == VERSION_4:

@@ -176,6 +176,14 @@ class OneTests(DoubtCase):
         self.say(findings, "a", "PS-UP14")
         self.assertTrue(findings.settled)
 
+    def test_anothersResolver(self) -> None:
+        """That there is no such name for an ejected chain is not the word of the one that is alone."""
+        findings = self.findings("ab")
+        self.eject("b")
+        self.say(findings, "a", "PS-UP20")
+        self.say(findings, "b", "PS-DE02")
+        self.assertFalse(findings.settled)
+
     def test_failuresOfTheHopDoNotCount(self) -> None:
         """What the hop fails at itself is no report."""
         findings = self.findings("a")
