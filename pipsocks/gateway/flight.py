@@ -162,7 +162,8 @@ class _Flying:
 
     def _note(self, refusal: Refusal) -> None:
         """The flight came to nothing on this chain."""
-        self._losses.lost(self._found, refusal, (self._clock.seconds() - self._born) * 1000)
+        once = self._kept.kind is Kind.REQUEST
+        self._losses.lost(self._found, refusal, (self._clock.seconds() - self._born) * 1000, once)
 
     # replay
 

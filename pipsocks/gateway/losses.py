@@ -48,8 +48,12 @@ class Losses:
         if not any(chain is each for each in self._had):
             self._had.append(chain)
 
-    def lost(self, found: Found[FarStream], refusal: Refusal, milliseconds: float) -> None:
-        """The flight came to nothing on the way that was `found`, after so long."""
+    def lost(self, found: Found[FarStream], refusal: Refusal, milliseconds: float, once: bool) -> None:
+        """
+        The flight came to nothing on the way that was `found`, after so long.
+
+        @param once: it goes again once only.
+        """
         session = self._session
         session.entry.attempted(Attempt(found.chain.name, "", refusal.token, milliseconds))
         found.failed(refusal)
@@ -57,7 +61,9 @@ class Losses:
         self._deaths += 1
         live = self._live
         # Where one alone is live, a rotating gateway gives another exit each time: that is as many chains.
-        least = 1 + ITSELF if len(live) == 1 and not live[0].direct else 1
+        least = 1
+        if len(live) == 1 and not live[0].direct:
+            least = 2 if once else 1 + ITSELF
         everywhere = self._deaths >= least and all(chain in self._said for chain in live)
         if not self._suspected and (everywhere or self._deaths >= FLIGHTS):
             self._suspected = True

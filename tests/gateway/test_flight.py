@@ -651,12 +651,14 @@ class MemoryTests(FlightCase):
         One gateway that gives another exit each time is as many chains as it is asked: a burst of flights of which
         some die once goes again, and only those that have died each time count.
         """
-        self.exits("a")
-        for _ in range(8):
-            self.assertTrue(self.replays())
-        for _ in range(2):
-            self.lose(1 + ITSELF, flight=HELLO)
-        self.assertFalse(self.replays())
+        for flight, times in ((HELLO, 1 + ITSELF), (GET, 2)):
+            self.setUp()
+            self.exits("a")
+            for _ in range(8):
+                self.assertTrue(self.replays())
+            for _ in range(2):
+                self.lose(times, flight=flight)
+            self.assertFalse(self.replays())
 
     def test_silentAndSuspected(self) -> None:
         """Silence there is waited out: at 10 s the relay has it."""
