@@ -119,6 +119,7 @@ class Output:
     def stop(self) -> None:
         """What is not sent never will be, and whoever waits to send may go on: into nothing."""
         self._stopped = True
+        self._drained = lambda: None  # the channel's: nothing is to wait for the garbage collector
         self.buffer.clear()
         self._resume()
 

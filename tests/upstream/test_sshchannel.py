@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 from twisted.internet.defer import fail
@@ -10,6 +11,7 @@ from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Factory, Protocol
 
 from pipsocks.upstream.dial import Dial
+from pipsocks.upstream.sshchannel import Channel
 from pipsocks.upstream.sshdata import Fields, number, string
 from pipsocks.upstream.sshoutput import FILL, PACKET
 from pipsocks.upstream.sshwindow import WINDOW, WINDOW_LIMIT
@@ -419,6 +421,25 @@ class GoingTests(ChannelCase):
             self.transport.setTcpNoDelay(enabled)
             self.transport.setTcpKeepAlive(enabled)
         self.assertTrue(self.transport.getTcpNoDelay() and self.transport.getTcpKeepAlive())
+
+    async def test_leavesNothing(self) -> None:
+        """A closed channel goes with its last reference, and waits for no garbage collector."""
+        await self.begin()
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        before = self.channels()
+        self.transport.abortConnection()
+        self.connection.send(CLOSE, number(0))
+        await self.turns(lambda: self.inner.lost)
+        await self.settle()
+        self.inner.transport = None
+        del self.transport
+        self.assertEqual(self.channels(), before - 1)
+
+    def channels(self) -> int:
+        """How many there are in this process."""
+        return sum(isinstance(each, Channel) for each in gc.get_objects())
 
     async def test_addresses(self) -> None:
         """Those of the connection to the hop."""
