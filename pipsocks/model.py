@@ -84,7 +84,8 @@ def withoutLogin(text: str, login: Login | None) -> str:
     if login is None:
         return text
     password = login.password.reveal().encode()
-    for secret in (base64.b64encode(login.user.encode() + b":" + password).rstrip(b"="), password):
+    plain = password or login.user.encode()  # without a password the user is a token
+    for secret in (base64.b64encode(login.user.encode() + b":" + password).rstrip(b"="), plain):
         if secret:
             text = text.replace(secret.decode("latin-1"), "***")
     return text
@@ -94,6 +95,11 @@ def masked(text: str) -> str:
     """`text` without what stands before its last ``@``: people put URLs with logins in wrong places."""
     before, at, rest = text.rpartition("@")
     return f"***@{rest}" if before else at + rest
+
+
+def maskedPath(path: str) -> str:
+    """The same of what should be a path, in which an ``@`` is nothing strange: only of a URL."""
+    return masked(path) if "://" in path else path
 
 
 @attrs.frozen

@@ -155,6 +155,9 @@ class CheckTests(CommandCase):
         self.assertIn("line 4: listener[1].http: 127.0.0.1:3128 is the address of another listener", text)
         self.assertIn("line 2: listener[0].http", text)
 
+        twice = "[[listener]]\nhttp = 'tcp:3128:interface=hunter2@h'\n" * 2
+        self.assertNotIn("hunter2", self.refused("check", self.write(twice)))
+
     def test_words(self) -> None:
         """One file, no more and no less."""
         self.assertIn("pipsocks check FILE", self.refused("check"))

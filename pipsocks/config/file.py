@@ -16,7 +16,7 @@ from pipsocks.config.lines import keyLines
 from pipsocks.config.options import BY_KEY, TABLE, Option
 from pipsocks.config.places import Pattern, PortNumber
 from pipsocks.config.routes import readRoute
-from pipsocks.model import Problem, StartError, masked
+from pipsocks.model import Problem, StartError, masked, maskedPath
 from pipsocks.policy.settings import RuleSettings
 
 LIMIT: Final = 1 << 20
@@ -38,7 +38,7 @@ def read(name: str) -> Document:
 
     @raise StartError: it cannot be read, or is no TOML at all.
     """
-    where = masked(name) if "://" in name else name  # a path may have an @
+    where = maskedPath(name)
     try:
         with open(name, "rb") as file:
             raw = file.read(LIMIT + 1)

@@ -16,7 +16,7 @@ from pipsocks.config.places import OFF
 from pipsocks.config.values import structure
 from pipsocks.config.wrong import Wrong
 from pipsocks.front.settings import ListenerSettings, Network, place
-from pipsocks.model import Destination, Problem, StartError
+from pipsocks.model import Destination, Problem, StartError, masked
 
 DEFAULT: Final = "default"
 """Where a value comes from that nobody gave."""
@@ -150,7 +150,7 @@ def _twice(listeners: list[ListenerSettings]) -> list[Problem]:
             continue
         address = Destination(str(Destination(*at).address or at[0]), at[1])
         if address in found:
-            what = f"{address} is the address of another listener, too: {found[address]}"
+            what = f"{masked(str(address))} is the address of another listener, too: {found[address]}"
             problems.append(Problem(what, source, "give one of them another port"))
         found.setdefault(address, source)
     return problems

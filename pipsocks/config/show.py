@@ -14,7 +14,7 @@ from pipsocks.config.layers import DEFAULT, Gathered
 from pipsocks.config.load import Loaded
 from pipsocks.config.routes import NO_PROXY, UPSTREAM
 from pipsocks.gateway.settings import RetrySettings, TimeoutSettings
-from pipsocks.model import masked
+from pipsocks.model import masked, maskedPath
 from pipsocks.policy.settings import RuleSettings
 from pipsocks.settings import GroupSettings, Settings
 from pipsocks.upstream.settings import ChainSettings, HopSettings
@@ -28,7 +28,7 @@ def show(loaded: Loaded) -> str:
     """
     settings, gathered = loaded.settings, loaded.gathered
     lines = [
-        _line("journal", _text(settings.journal.target), gathered.source("journal")),
+        _line("journal", _text(maskedPath(settings.journal.target)), gathered.source("journal")),
         _line("journal_format", _text(settings.journal.form), gathered.source("journal_format")),
         _line("via", _switch(settings.via), gathered.source("via")),
         _line("no_proxy", _list(map(str, gathered.values(NO_PROXY))), gathered.source(NO_PROXY)),

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import Final, TextIO
 
-from pipsocks.model import Problem, StartError
+from pipsocks.model import Problem, StartError, maskedPath
 
 JOURNALD: Final = "/run/systemd/journal/socket"
 
@@ -31,7 +31,8 @@ def openTarget(target: str, standard: Write, journald: str = JOURNALD) -> Write 
         file = open(target, "a", buffering=1, encoding="ascii", errors="backslashreplace")  # noqa: SIM115
     except OSError as error:
         hint = "give a path that pipsocks may write to, or --journal - for standard output"
-        raise StartError(Problem(f"cannot open the journal: {error.strerror}", f"journal {target}", hint)) from None
+        what, where = f"cannot open the journal: {error.strerror}", f"journal {maskedPath(target)}"
+        raise StartError(Problem(what, where, hint)) from None
     return lineWriter(file)
 
 

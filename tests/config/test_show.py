@@ -83,6 +83,10 @@ class ShowTests(LoadCase):
         self.assertNotIn("hunter2", text)
         self.assertIn('http = "***@127.0.0.1:3128"', text)
 
+    def test_journal(self) -> None:
+        """So is one in the journal's place."""
+        self.assertIn('journal = "***@a:1"', show(self.loaded("--journal", "socks5://u:hunter2@a:1")))
+
     def test_names(self) -> None:
         """A named chain keeps its name."""
         text = show(self.loaded(file="upstream = [{ chain = 'http://a:1', name = 'office' }]"))

@@ -153,6 +153,13 @@ class TargetTests(TestCase):
         self.assertIn("hint:", str(error))
         self.assertIn("No such file", str(error))
 
+    def test_noLogins(self) -> None:
+        """A URL in the path's place is told without its login; an @ in a path is part of it."""
+        url = self.assertRaises(StartError, openTarget, "socks5://u:hunter2@a:1", print)
+        self.assertIn("journal ***@a:1: ", str(url))
+        path = self.assertRaises(StartError, openTarget, f"{self.mktemp()}/me@home/journal", print)
+        self.assertIn("/me@home/journal: ", str(path))
+
     def test_fullDisk(self) -> None:
         """A line that cannot be written is lost; the session is not."""
         with open("/dev/full", "w") as file:

@@ -120,6 +120,12 @@ class AnswerTests(SynchronousTestCase):
                 self.assertNotIn("GEHEIM", text)
                 self.assertNotIn(basic[:8], text)
 
+    def test_echoedToken(self) -> None:
+        """Without a password it is the user that is secret."""
+        login = Login("GEHEIM", Secret(""))
+        refusal = ofAnswer(ConnectRefused(407, "unknown key GEHEIM", ()), "HTTP", HOP, WHERE, login)
+        self.assertEqual(refusal.said, "407 unknown key ***")
+
 
 class NextHopTests(SynchronousTestCase):
     """What a hop before the last says."""
