@@ -58,7 +58,7 @@ class Asking:
     ======================================  =========================================================
     what happens                            then
     ======================================  =========================================================
-    a head, not of an HTTP hop's making     it wins
+    a head, not of an HTTP hop's making     it wins, as the chain's success; a hop's own 500 wins without
     a hop's 407                             dropped; another chain, if the request has no content
     a hop's 403                             kept; it counts when no other head is awaited
     a hop's own 502, 503, 504               kept likewise, and another chain is asked
@@ -242,7 +242,7 @@ class Asking:
         """See `Told`."""
         chain = sending.way.chain
         if chain.endsInHTTP:
-            nonsense = Refusal("PS-UP07", chain=chain.name, detail="HTTP")
+            nonsense = Refusal("PS-UP07", chain=chain.name, detail=f"HTTP: {text}")
             sending.found.blamed(nonsense)
             self.failed(sending, nonsense, self._question.repeatable)
         else:
@@ -286,9 +286,7 @@ class Asking:
 
 
 def isHopsFailure(chain: Chain, head: ResponseHead) -> bool:
-    """
-    Whether the HTTP hop at the end of `chain` made the response itself, for want of one that it could pass on.
-    """
+    """Whether the HTTP hop at the end of `chain` made the response itself, for want of one that it could pass on."""
     return chain.endsInHTTP and head.status in _PASSING and _isOwn(head)
 
 

@@ -342,7 +342,7 @@ class ClosingTests(HopCase):
         talk = self.two.factory.talks[0]
         await talk.readUntil(b"abc")
         talk.write(b"\x15\x03\x03")
-        self.assertIn(b"PS-UP07 upstream two does not speak HTTP", await self.expect(client, 502))
+        self.assertIn(b"PS-UP07 upstream two does not speak HTTP: ", await self.expect(client, 502))
 
     async def test_noPromise(self) -> None:
         """A POST, which nobody may send twice, does not go out on a hop's connection that it never promised to keep."""
