@@ -171,7 +171,7 @@ def rebuilt(flight: bytes) -> tuple[bytes, set[int]]:
     out = BytesIO(again)
     anew = b""
     for length, each in zip(sizes, records_, strict=True):
-        anew += b"\x16" + (each if each in known else b"??") + vector(2, out.read(length))
+        anew += b"\x16" + (each if each[:1] == b"\3" else b"??") + vector(2, out.read(length))
     return anew + (b"" if out.tell() == len(again) else out.read()), set(extensions)
 
 
