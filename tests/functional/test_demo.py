@@ -417,10 +417,15 @@ class DescriptorsTests(DemonstrationTestCase):
                 list(pool.map(lambda number: one(number, hole), range(count)))
 
         many(100)
-        time.sleep(2)
-        before = _descriptors(pipsocks.pid)
+        before, since = _descriptors(pipsocks.pid), time.monotonic()
+        while time.monotonic() < since + 2:  # until nothing has changed for so long
+            time.sleep(0.1)
+            if (now := _descriptors(pipsocks.pid)) != before:
+                before, since = now, time.monotonic()
         many(2000)
-        time.sleep(2)
+        deadline = time.monotonic() + PATIENCE
+        while _descriptors(pipsocks.pid) != before and time.monotonic() < deadline:
+            time.sleep(0.1)
         self.assertEqual(_descriptors(pipsocks.pid), before)
         outcomes = {entry["outcome"] for entry in pipsocks.journal(1900)}
         self.assertLessEqual({"ok", "client_left"}, outcomes)
